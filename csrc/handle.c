@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handles: opened, checked, identified, shared, closed. */
+#include <stdio.h>
+#include <string.h>
+
+#include "core.h"
+#include "sys.h"
+
+#define HANDLE_CLOSED (1U << 31)
+
+/*
+ * closing
+ *
+ * Problem: a descriptor closed while another thread is about to use it may be
+ * reused in between, and that thread would enter whatever it is now.
+ * Solution: one word holds both "closed" and the number of users. A user adds
+ * itself only where "closed" is not set; whoever finds "closed" set and nobody
+ * left closes the descriptor, once.
+ */
+int netns__hold(struct netns *ns, struct netns_error *err)
+{
+	unsigned int uses = atomic_load(&ns->uses);
+
+	do {
+		if (uses & HANDLE_CLOSED)
+			return netns__fail(err, -EBADF, NETNS_STEP_USE_HANDLE,
+					   NULL);
+	} while (!atomic_compare_exchange_weak(&ns->uses, &uses, uses + 1));
+	return ns->fd;
+}
+
+void netns__release(struct netns *ns)
+{
+	if (atomic_fetch_sub(&ns->uses, 1) == (HANDLE_CLOSED | 1))
+		sys_close(ns->fd);
+}
+
+static void close_handle(struct netns *ns)
+{
+	if (atomic_fetch_or(&ns->uses, HANDLE_CLOSED) == 0)
+		sys_close(ns->fd);
+}
+
+void netns_close(struct netns *ns)
+{
+	if (!ns->is_home)
+		close_handle(ns);
+}
+
+struct netns *netns_ref(struct netns *ns)
+{
+	atomic_fetch_add(&ns->refs, 1);
+	return ns;
+}
+
+void netns_unref(struct netns *ns)
+{
+	if (!ns || atomic_fetch_sub(&ns->refs, 1) != 1)
+		return;
+	close_handle(ns);
+	free(ns);
+}
+
+int netns_fd(const struct netns *ns)
+{
+	return netns_is_closed(ns) ? -EBADF : ns->fd;
+}
+
+int netns_is_closed(const struct netns *ns)
+{
+	return (atomic_load(&ns->uses) & HANDLE_CLOSED) != 0;
+}
+
+uint64_t netns_ino(const struct netns *ns)
+{
+	return ns->ino;
+}
+
+uint64_t netns_dev(const struct netns *ns)
+{
+	return ns->dev;
+}
+
+/* Takes fd over, also when it fails. */
+int netns__wrap(int fd, struct netns **ns, struct netns_error *err)
+{
+	struct netns *made;
+	struct stat st;
+	int ret;
+
+	ret = sys_fstat(fd, &st);
+	if (ret < 0) {
+		netns__fail(err, ret, NETNS_STEP_IDENTIFY, NULL);
+		goto out;
+	}
+	made = sys_alloc(sizeof(*made));
+	if (!made) {
+		ret = netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
+		goto out;
+	}
+	atomic_init(&made->refs, 1);
+	made->fd = fd;
+	made->dev = st.st_dev;
+	made->ino = st.st_ino;
+	made->text_size =
+		(size_t)snprintf(made->text, sizeof(made->text), "net:[%llu]",
+				 (unsigned long long)st.st_ino);
+	*ns = made;
+	return 0;
+out:
+	sys_close(fd);
+	return ret;
+}
+
+/* 1 for a file of nsfs, 0 for any other. */
+int netns__nsfs(int fd)
+{
+	struct statfs sf;
+	int ret = sys_fstatfs(fd, &sf);
+
+	return ret < 0 ? ret : (unsigned long)sf.f_type == NSFS_MAGIC;
+}
+
+/* Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type. */
+static int type_from_link(int fd)
+{
+	char path[32], text[8];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ret = sys_readlinkat(AT_FDCWD, path, text, sizeof(text));
+	if (ret < 0)
+		return ret;
+	return ret > 5 && !memcmp(text, "net:[", 5) ? CLONE_NEWNET : 0;
+}
+
+/*
+ * Only nsfs is asked for the type: the request's number may mean something
+ * else to another driver.
+ */
+static int check_type(int fd)
+{
+	int ret = netns__nsfs(fd);
+
+	if (ret > 0) {
+		ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
+		if (ret == -ENOTTY)
+			ret = type_from_link(fd);
+	}
+	if (ret < 0)
+		return ret;
+	return ret == CLONE_NEWNET ? 0 : -EINVAL;
+}
+
+/* As netns__wrap(), for a descriptor of whatever kind. */
+int netns__wrap_unknown(int fd, const char *path, struct netns **ns,
+			struct netns_error *err)
+{
+	int ret = check_type(fd);
+
+	if (ret < 0) {
+		sys_close(fd);
+		return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
+	}
+	return netns__wrap(fd, ns, err);
+}
+
+/*
+ * The file behind an O_PATH descriptor, opened for good. Without /proc there
+ * is no way from the descriptor, so the name is opened once more: by then it
+ * may be another file, which O_NONBLOCK keeps from blocking and the type check
+ * on the descriptor from passing.
+ */
+static int reopen(int peek, int dir, const char *name)
+{
+	char path[32];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", peek);
+	ret = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (ret == -ENOENT)
+		ret = sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+				 0);
+	return ret;
+}
+
+static int open_at(int dir, const char *name, bool is_name, const char *path,
+		   struct netns **ns, struct netns_error *err)
+{
+	struct stat st;
+	int peek, fd, ret;
+
+	peek = sys_openat(dir, name, O_PATH | (is_name ? O_NOFOLLOW : 0), 0);
+	if (peek < 0)
+		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
+	ret = netns__nsfs(peek);
+	if (ret == 0) {
+		ret = sys_fstat(peek, &st);
+		if (!ret && is_name && netns__is_leftover(&st)) {
+			netns__fail(err, ret = -ENOENT, NETNS_STEP_OPEN_TARGET,
+				    path);
+			goto out;
+		}
+		if (!ret)
+			ret = -EINVAL;
+	}
+	if (ret < 0) {
+		netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
+		goto out;
+	}
+	fd = ret = reopen(peek, dir, name);
+	if (fd < 0)
+		netns__fail(err, ret, NETNS_STEP_OPEN_TARGET, path);
+	else
+		ret = netns__wrap_unknown(fd, path, ns, err);
+out:
+	sys_close(peek);
+	return ret;
+}
+
+int netns_open(const char *rundir, const char *target, struct netns **ns,
+	       struct netns_error *err)
+{
+	struct place place;
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	if (strchr(target, '/'))
+		return open_at(AT_FDCWD, target, false, target, ns, err);
+	ret = netns__place(&place, rundir, target, PLACE_READ, err);
+	if (ret < 0)
+		return ret;
+	ret = open_at(place.dir, place.name, true, place.path, ns, err);
+	netns__place_done(&place);
+	return ret;
+}
+
+static int open_by_pidfd(int id, unsigned int flags)
+{
+	int pidfd = sys_pidfd_open(id, flags);
+	int ret;
+
+	if (pidfd < 0)
+		return pidfd;
+	ret = sys_ioctl(pidfd, SYS_PIDFD_GET_NET_NAMESPACE);
+	sys_close(pidfd);
+	return ret;
+}
+
+static int open_task(const char *path, int id, unsigned int flags,
+		     struct netns **ns, struct netns_error *err)
+{
+	int fd, ret;
+
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (fd == -ENOENT && access("/proc/self", F_OK) < 0) {
+		ret = open_by_pidfd(id, flags);
+		fd = ret == -ENOTTY ? -ENOSYS : ret;
+	}
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
+	return netns__wrap_unknown(fd, path, ns, err);
+}
+
+int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err)
+{
+	char path[64];
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	if (pid < 1)
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
+				   NULL);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return open_task(path, pid, 0, ns, err);
+}
+
+int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
+		      struct netns_error *err)
+{
+	char path[64];
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	if (tid < 1 || pid < 0)
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
+				   NULL);
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/net", pid,
+			 tid);
+	else
+		snprintf(path, sizeof(path), "/proc/self/task/%d/ns/net", tid);
+	return open_task(path, tid, SYS_PIDFD_THREAD, ns, err);
+}
+
+int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
+{
+	int copy, ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	copy = sys_dup(fd);
+	if (copy < 0)
+		return netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL);
+	return netns__wrap_unknown(copy, NULL, ns, err);
+}
+
+/*
+ * The calling thread's own namespace. /proc/thread-self is newer (3.17) than
+ * any kernel this runs on, but not every sandbox has it; /proc itself may be
+ * missing, or be that of another pid namespace, which knows no such thread.
+ */
+int netns__open_here(int *fd, struct netns_error *err)
+{
+	static const char link[] = "/proc/thread-self/ns/net";
+	char path[64];
+	int ret, tid;
+
+	ret = sys_openat(AT_FDCWD, link, O_RDONLY, 0);
+	if (ret == -ENOENT) {
+		tid = (int)syscall(SYS_gettid);
+		snprintf(path, sizeof(path), "/proc/self/task/%d/ns/net", tid);
+		ret = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+		if (ret == -ENOENT) {
+			ret = open_by_pidfd(tid, SYS_PIDFD_THREAD);
+			if (ret == -ENOTTY || ret == -EINVAL)
+				ret = -ENOSYS;
+		}
+	}
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_OPEN_HOME, link);
+	*fd = ret;
+	return 0;
+}
+
+int netns_current(struct netns **ns, struct netns_error *err)
+{
+	int fd, ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	ret = netns__open_here(&fd, err);
+	return ret < 0 ? ret : netns__wrap(fd, ns, err);
+}
+
+/*
+ * The user namespace that owns the network namespace, which is what setns(2)
+ * asks for CAP_SYS_ADMIN in; 0 where it may not be known, because it is not a
+ * descendant of ours.
+ */
+uint64_t netns__owner(struct netns *ns)
+{
+	uint64_t owner = atomic_load_explicit(&ns->owner, memory_order_relaxed);
+	struct stat st;
+	int fd;
+
+	if (owner)
+		return owner;
+	fd = sys_ioctl(ns->fd, SYS_NS_GET_USERNS);
+	if (fd < 0)
+		return 0;
+	if (!sys_fstat(fd, &st)) {
+		owner = st.st_ino;
+		atomic_store_explicit(&ns->owner, owner, memory_order_relaxed);
+	}
+	sys_close(fd);
+	return owner;
+}

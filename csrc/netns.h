@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * netns: run code in another Linux network namespace and come home.
+ *
+ * Conventions
+ *
+ * Returns: every call that can fail returns 0 or a value >= 0, or a negative
+ * errno. errno itself is promised to no one. Nothing here prints, exits or
+ * aborts (but see netns_abort_when_stranded()).
+ *
+ * Errors: a call that takes `struct netns_error *err` fills it on failure with
+ * the errno (positive), the step that failed and the path concerned, and leaves
+ * it untouched on success. NULL is accepted. Besides the errors a call names,
+ * any call may give EMFILE, ENFILE or ENOMEM, and, on a thread that could not
+ * be brought home, ENOTRECOVERABLE (NETNS_STEP_STRANDED).
+ *
+ * Threads: a network namespace is a property of a thread. enter, leave, set,
+ * current and host concern the calling thread alone. Every call may be made
+ * from any thread at any time; a handle may be shared by threads, and
+ * netns_close() may race any other use of it. A child of fork() may go on
+ * where its parent was, also inside a guard.
+ *
+ * Descriptors: close-on-exec, all of them. Each thread that enters keeps two:
+ * its ns/net link and its home. They are closed when the thread ends.
+ *
+ * Targets: a target without '/' is a name in the run directory, of 1 to 255
+ * bytes and neither "." nor ".."; one with '/' is a path. `rundir` is the run
+ * directory; NULL means the one that netns_rundir() gives.
+ *
+ * Kernel: 4.9 and later. Newer calls are used where they are found.
+ */
+#ifndef NETNS_H
+#define NETNS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NETNS_VERSION "0.1.0"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef NETNS_EXTENSION
+#pragma GCC visibility push(default)
+#endif
+
+/* What stands between the marks is also the cdef of the Python binding. */
+/* cdef: begin */
+
+#define NETNS_PATH_SIZE 4096
+
+/* A handle on a network namespace; it keeps the namespace alive. */
+struct netns;
+
+/* The step of an operation that failed. */
+enum netns_step {
+	NETNS_STEP_NONE,
+	NETNS_STEP_CHECK_ARGUMENT,
+	NETNS_STEP_CHECK_STRANDED,
+	NETNS_STEP_USE_HANDLE,
+	NETNS_STEP_SET_UP_THREAD,
+	NETNS_STEP_ALLOCATE,
+	NETNS_STEP_OPEN_HOME,
+	NETNS_STEP_CHECK_RETURN,
+	NETNS_STEP_ENTER,
+	NETNS_STEP_CHECK_ORDER,
+	NETNS_STEP_RETURN,
+	NETNS_STEP_OPEN_TARGET,
+	NETNS_STEP_CHECK_TYPE,
+	NETNS_STEP_IDENTIFY,
+	NETNS_STEP_START_THREAD,
+	NETNS_STEP_UNSHARE,
+	NETNS_STEP_OPEN_NEW,
+	NETNS_STEP_MAKE_RUNDIR,
+	NETNS_STEP_OPEN_RUNDIR,
+	NETNS_STEP_LOCK_RUNDIR,
+	NETNS_STEP_SHARE_RUNDIR,
+	NETNS_STEP_MAKE_MOUNT_POINT,
+	NETNS_STEP_BIND,
+	NETNS_STEP_UNMOUNT,
+	NETNS_STEP_UNLINK,
+	NETNS_STEP_LIST,
+	NETNS_STEP_COUNT
+};
+
+struct netns_error {
+	int err;		    /* errno, positive */
+	int step;		    /* enum netns_step */
+	char path[NETNS_PATH_SIZE]; /* "" where no path is concerned */
+};
+
+/*
+ * The step in words, as "enter the namespace". Never NULL. Any thread.
+ */
+const char *netns_step_text(int step);
+
+/*
+ * The version of the library, as "1.2.3". Any thread.
+ */
+const char *netns_version(void);
+
+/*
+ * netns_current - a handle on the calling thread's namespace
+ *
+ * Errors: ENOSYS where neither /proc nor PIDFD_GET_NET_NAMESPACE is there.
+ * Privilege: none.
+ * Source: namespaces(7), proc_pid_ns(5); pidfd ioctl: Linux 6.11, 5b08bd408534.
+ */
+int netns_current(struct netns **ns, struct netns_error *err);
+
+/*
+ * netns_new - a handle on a new, nameless namespace
+ *
+ * It is gone with its last handle, thread and socket. The calling thread never
+ * moves: a thread made for the purpose, all signals blocked, calls unshare(2),
+ * hands over a descriptor and ends.
+ *
+ * Errors: EPERM; ENOSPC (user.max_net_namespaces); EAGAIN (no thread).
+ * Privilege: CAP_SYS_ADMIN in the caller's user namespace.
+ * Source: unshare(2), network_namespaces(7).
+ */
+int netns_new(struct netns **ns, struct netns_error *err);
+
+/*
+ * netns_create - a new namespace with a name, as `ip netns add` makes it
+ *
+ * The run directory is made and shared if need be, under the lock that
+ * iproute2 takes. The name is either absent or a working namespace; an empty
+ * file left by a creator that died is taken over.
+ *
+ * Errors: EEXIST; EINVAL (not a name); EPERM, EACCES; ENOSPC (also
+ * fs.mount-max); EINTR (a signal while waiting for the lock; nothing is left).
+ * Privilege: CAP_SYS_ADMIN, also over the mount namespace; write access to the
+ * run directory.
+ * Source: ip-netns(8); open_tree(2) and move_mount(2) from Linux 5.2, mount(2)
+ * before.
+ */
+int netns_create(const char *rundir, const char *name, struct netns **ns,
+		 struct netns_error *err);
+
+/*
+ * netns_open - a handle on the namespace at a name or a path
+ *
+ * The file is looked at before it is opened, so that FIFOs do not block and
+ * devices do not act; its type is asked of the descriptor, not of the path.
+ * A name is never followed as a symbolic link.
+ *
+ * Errors: ENOENT, also for a name whose creator is not done or died; EINVAL
+ * with NETNS_STEP_CHECK_TYPE (not a network namespace); EACCES.
+ * Privilege: search permission; for /proc/PID paths that of ptrace(2) reads.
+ * Source: ioctl_ns(2): NS_GET_NSTYPE from Linux 4.11, the link's text before.
+ */
+int netns_open(const char *rundir, const char *target, struct netns **ns,
+	       struct netns_error *err);
+
+/*
+ * netns_open_pid - the namespace of a process's main thread
+ * netns_open_thread - that of one thread; pid 0 is the calling process
+ *
+ * The id is looked up once, so its reuse can't mix two processes up.
+ *
+ * Errors: ENOENT or ESRCH (no such process or thread); EACCES, EPERM; EINVAL
+ * (an id below 1, or a negative pid).
+ * Privilege: PTRACE_MODE_READ over the process (CAP_SYS_PTRACE), see ptrace(2).
+ * Source: proc_pid_ns(5); pidfd ioctl where /proc is missing, Linux 6.11.
+ */
+int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err);
+int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
+		      struct netns_error *err);
+
+/*
+ * netns_open_fd - the namespace that a descriptor refers to
+ *
+ * The descriptor is duplicated and stays the caller's.
+ *
+ * Errors: EBADF, or EINVAL with NETNS_STEP_CHECK_TYPE.
+ * Privilege: none.
+ */
+int netns_open_fd(int fd, struct netns **ns, struct netns_error *err);
+
+/*
+ * netns_close - give up the namespace; the handle answers EBADF from now on
+ *
+ * Idempotent, and safe against any other use on another thread, which either
+ * still runs in this namespace or gets EBADF: the descriptor is closed when
+ * the last such use is over and so is never reused under it. The handle's
+ * memory stays until netns_unref(). On a handle from netns_host() it does
+ * nothing.
+ */
+void netns_close(struct netns *ns);
+
+/*
+ * netns_ref - one more owner of the handle's memory; returns ns
+ * netns_unref - one owner less; the last one closes and frees. NULL is fine.
+ */
+struct netns *netns_ref(struct netns *ns);
+void netns_unref(struct netns *ns);
+
+/*
+ * netns_fd - the handle's own descriptor, valid until netns_close(), or -EBADF
+ * netns_is_closed - 1 or 0
+ * netns_ino, netns_dev - identity of the namespace; known also after closing.
+ * An inode number is reused once its namespace is gone.
+ */
+int netns_fd(const struct netns *ns);
+int netns_is_closed(const struct netns *ns);
+uint64_t netns_ino(const struct netns *ns);
+uint64_t netns_dev(const struct netns *ns);
+
+/*
+ * netns_enter - move the calling thread into the namespace
+ *
+ * Returns a guard, a number > 0, for netns_leave(). Guards nest. Where the
+ * thread is now, its home, is proven anew at each call by one readlinkat(2);
+ * a thread already inside is not moved. That it may come back is known before
+ * it leaves: home and target have one owner, so that the kernel's answer for
+ * one holds for the other, or a setns(2) to where it is asks.
+ *
+ * Errors: EBADF (closed); EPERM with NETNS_STEP_CHECK_RETURN (it could not
+ * come back) or NETNS_STEP_ENTER. The thread has not moved then.
+ * Privilege: CAP_SYS_ADMIN in the thread's user namespace, in the target's
+ * owner and in home's.
+ * Source: setns(2); Linux net/core/net_namespace.c, netns_install().
+ */
+int64_t netns_enter(struct netns *ns, struct netns_error *err);
+
+/*
+ * netns_leave - bring the calling thread home from the guard's body
+ *
+ * Errors: EINVAL with NETNS_STEP_CHECK_ORDER: not the innermost guard of this
+ * thread. If it is another one of this thread, all of the thread's guards are
+ * void and the thread is at its outermost home; if it is of another thread,
+ * that one goes home when it next calls this library. Any error with
+ * NETNS_STEP_RETURN: the thread is stranded, and further calls on it give
+ * ENOTRECOVERABLE, unless an outer guard still brings it home.
+ */
+int netns_leave(int64_t guard, struct netns_error *err);
+
+/*
+ * netns_host - the innermost guard's home: where the thread came from
+ *
+ * A new reference, for netns_unref(). netns_close() on it does nothing.
+ *
+ * Errors: ENOENT outside a guard.
+ */
+int netns_host(struct netns **host, struct netns_error *err);
+
+/*
+ * netns_set - move the calling thread into the namespace for good
+ *
+ * Inside a guard, leaving it still brings the thread home.
+ *
+ * Errors and privilege: as netns_enter(), but for the way back.
+ */
+int netns_set(struct netns *ns, struct netns_error *err);
+
+/*
+ * netns_abort_when_stranded - on != 0: abort(3) where a thread can't come home
+ *
+ * For a process that would rather end than run in the wrong namespace. Any
+ * thread; holds for the whole process. Returns what was set before.
+ */
+int netns_abort_when_stranded(int on);
+
+/*
+ * netns_pin - give the namespace a name, or bind it at a path
+ *
+ * A name as netns_create() makes it. At a path, the file is made (and must not
+ * exist); its directory must be there.
+ *
+ * Errors and privilege: as netns_create(); EBADF (closed).
+ */
+int netns_pin(struct netns *ns, const char *rundir, const char *target,
+	      struct netns_error *err);
+
+/*
+ * netns_delete - unpin a name or a path
+ *
+ * The namespace lives on until its last user is gone. A name's leftover file,
+ * where there is no namespace behind it, is removed as well.
+ *
+ * Errors: ENOENT; EINVAL with NETNS_STEP_CHECK_TYPE (no network namespace is
+ * mounted there: nothing was touched); EPERM, EACCES; EINTR as netns_create().
+ * Privilege: CAP_SYS_ADMIN over the mount namespace; write access to the
+ * directory.
+ */
+int netns_delete(const char *rundir, const char *target,
+		 struct netns_error *err);
+
+/*
+ * netns_names - the names in the run directory
+ *
+ * Only those behind which there is a network namespace. *names is one block,
+ * each name ended by a NUL, of *size bytes in all, unsorted, for netns_free().
+ * Returns how many. A run directory that does not exist has none.
+ *
+ * Errors: ENOTDIR, ELOOP (a symbolic link), EACCES.
+ */
+int netns_names(const char *rundir, char **names, size_t *size,
+		struct netns_error *err);
+void netns_free(char *names);
+
+/*
+ * netns_rundir - where names live
+ *
+ * $NETNS_RUN_DIR where it is set (not in set-user-ID programs); else
+ * $XDG_RUNTIME_DIR/netns where that is set and /var/run is not the effective
+ * user's, as CNI has it; else /run/netns, as iproute2 has it. Fills buf and
+ * returns the length, or -ENAMETOOLONG.
+ */
+int netns_rundir(char *buf, size_t size);
+
+/* cdef: end */
+
+#ifndef NETNS_EXTENSION
+#pragma GCC visibility pop
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

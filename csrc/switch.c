@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Home, enter, leave, set. */
+#include <string.h>
+
+#include "core.h"
+#include "sys.h"
+
+static atomic_int abort_when_stranded;
+static _Atomic uint64_t home_serials;
+
+int netns_abort_when_stranded(int on)
+{
+	return atomic_exchange(&abort_when_stranded, on);
+}
+
+/* Where the thread is, the body of its innermost guard taken as home. */
+static struct netns **home_slot(struct thread *t)
+{
+	return t->depth ? &t->frames[t->depth - 1].here : &t->home;
+}
+
+/* Where it was when it entered that body. */
+static struct netns *home_of_innermost(struct thread *t)
+{
+	return t->depth > 1 ? t->frames[t->depth - 2].here : t->home;
+}
+
+/*
+ * where am I
+ *
+ * Problem: a thread may be moved behind the library's back, so its home must
+ * be proven at each enter, cheaply.
+ * Rejected: opening the link each time (three times the cost, and EMFILE on
+ * the way in); a socket's cookie (four times); trusting what was left behind.
+ * Solution: the text of the thread's ns/net link against that of the home
+ * descriptor it keeps. The descriptor pins its namespace, so that no other one
+ * can have its inode number.
+ */
+static int open_link(struct thread *t)
+{
+	int ret = sys_openat(AT_FDCWD, "/proc/thread-self/ns/net",
+			     O_PATH | O_NOFOLLOW, 0);
+
+	if (ret >= 0)
+		t->link = ret;
+	else if (ret == -ENOENT || ret == -EACCES)
+		t->link = LINK_ABSENT;
+	return ret;
+}
+
+static bool at_home_by_link(struct thread *t, const struct netns *home)
+{
+	char text[sizeof(home->text)];
+	int size = sys_readlinkat(t->link, "", text, sizeof(text));
+
+	return size > 0 && (size_t)size == home->text_size &&
+	       !memcmp(text, home->text, home->text_size);
+}
+
+static bool at_home_by_inode(const struct netns *home)
+{
+	struct stat st;
+	bool same;
+	int fd;
+
+	if (netns__open_here(&fd, NULL) < 0)
+		return false;
+	same = !sys_fstat(fd, &st) && st.st_ino == home->ino &&
+	       st.st_dev == home->dev;
+	sys_close(fd);
+	return same;
+}
+
+static int open_home(struct netns **home, struct netns_error *err)
+{
+	struct netns *opened;
+	int fd, ret;
+
+	ret = netns__open_here(&fd, err);
+	if (ret < 0)
+		return ret;
+	ret = netns__wrap(fd, &opened, err);
+	if (ret < 0)
+		return ret;
+	opened->is_home = true;
+	opened->serial = atomic_fetch_add(&home_serials, 1) + 1;
+	netns_unref(*home);
+	*home = opened;
+	return 0;
+}
+
+static int prove_home(struct thread *t, struct netns **home,
+		      struct netns_error *err)
+{
+	if (t->link == LINK_UNKNOWN) {
+		int ret = open_link(t);
+
+		if (ret < 0 && t->link == LINK_UNKNOWN)
+			return netns__fail(err, ret, NETNS_STEP_OPEN_HOME,
+					   "/proc/thread-self/ns/net");
+	}
+	if (*home && (t->link >= 0 ? at_home_by_link(t, *home)
+				   : at_home_by_inode(*home)))
+		return 0;
+	return open_home(home, err);
+}
+
+/*
+ * the way back
+ *
+ * setns(2) asks for CAP_SYS_ADMIN in the thread's own user namespace and in
+ * the one that owns the network namespace; unshare(2) and a target with a more
+ * generous owner don't ask what the return will ask, and would strand the
+ * thread. Where both have one owner, entering the target has asked it already;
+ * elsewhere a setns(2) to where the thread is asks it now, at each enter, for
+ * capabilities come and go.
+ */
+static int check_return(struct netns *home, struct netns *target,
+			struct netns_error *err)
+{
+	uint64_t owner = netns__owner(home);
+	int ret;
+
+	if (owner && owner == netns__owner(target))
+		return 0;
+	ret = sys_setns(home->fd);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL)
+		       : 0;
+}
+
+static int make_room(struct thread *t, struct netns_error *err)
+{
+	uint32_t room = t->room ? 2 * t->room : 8;
+	struct frame *frames;
+
+	if (t->depth < t->room)
+		return 0;
+	frames = sys_realloc(t->frames, room * sizeof(*frames));
+	if (!frames)
+		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
+	t->frames = frames;
+	t->room = room;
+	return 0;
+}
+
+static int64_t push(struct thread *t, bool moved)
+{
+	struct frame *frame = &t->frames[t->depth++];
+
+	frame->guard = (int64_t)t->serial << 32 | ++t->guards;
+	frame->moved = moved;
+	frame->here = NULL;
+	return frame->guard;
+}
+
+static void pop(struct thread *t)
+{
+	netns_unref(t->frames[--t->depth].here);
+}
+
+int64_t netns_enter(struct netns *ns, struct netns_error *err)
+{
+	struct netns **home;
+	struct thread *t;
+	int64_t guard;
+	bool away;
+	int fd, ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	home = home_slot(t);
+	guard = prove_home(t, home, err);
+	if (guard < 0)
+		goto out;
+	guard = make_room(t, err);
+	if (guard < 0)
+		goto out;
+	away = (*home)->ino != ns->ino || (*home)->dev != ns->dev;
+	if (away) {
+		guard = check_return(*home, ns, err);
+		if (guard < 0)
+			goto out;
+		guard = sys_setns(fd);
+		if (guard < 0) {
+			netns__fail(err, (int)guard, NETNS_STEP_ENTER, NULL);
+			goto out;
+		}
+	}
+	guard = push(t, away);
+out:
+	netns__release(ns);
+	return guard;
+}
+
+static int strand(struct thread *t, int ret, struct netns_error *err)
+{
+	if (atomic_load(&abort_when_stranded))
+		abort();
+	t->stranded = true;
+	return netns__fail(err, ret, NETNS_STEP_RETURN, NULL);
+}
+
+/* Voids all guards of the thread and brings it to where the first one left. */
+int netns__go_home(struct thread *t, struct netns_error *err)
+{
+	bool moved = false;
+	int ret = 0;
+
+	while (t->depth) {
+		moved |= t->frames[t->depth - 1].moved;
+		pop(t);
+	}
+	if (moved)
+		ret = sys_setns(t->home->fd);
+	if (ret < 0)
+		return strand(t, ret, err);
+	t->stranded = false;
+	return 0;
+}
+
+static bool is_guard_of(const struct thread *t, int64_t guard)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->depth; i++) {
+		if (t->frames[i].guard == guard)
+			return true;
+	}
+	return false;
+}
+
+static int out_of_order(struct thread *t, int64_t guard,
+			struct netns_error *err)
+{
+	int ret;
+
+	if (is_guard_of(t, guard)) {
+		ret = netns__go_home(t, err);
+		if (ret < 0)
+			return ret;
+	} else {
+		netns__recall(guard);
+	}
+	return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
+}
+
+int netns_leave(int64_t guard, struct netns_error *err)
+{
+	struct frame *frame;
+	struct thread *t;
+	int ret;
+
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	frame = t->depth ? &t->frames[t->depth - 1] : NULL;
+	if (!frame || frame->guard != guard)
+		return out_of_order(t, guard, err);
+	/* An inner return may have failed where this one's is possible. */
+	if (frame->moved || t->stranded) {
+		ret = sys_setns(home_of_innermost(t)->fd);
+		if (ret < 0)
+			strand(t, ret, err);
+		else
+			t->stranded = false;
+	}
+	pop(t);
+	return ret;
+}
+
+int netns_host(struct netns **host, struct netns_error *err)
+{
+	struct thread *t;
+	int ret = netns__thread(&t, err);
+
+	if (ret < 0)
+		return ret;
+	if (!t->depth)
+		return netns__fail(err, -ENOENT, NETNS_STEP_CHECK_ORDER, NULL);
+	*host = netns_ref(home_of_innermost(t));
+	return 0;
+}
+
+/* Of the innermost guard's home; 0 outside a guard. */
+uint64_t netns__home_serial(void)
+{
+	struct thread *t;
+
+	if (netns__thread(&t, NULL) < 0 || !t->depth)
+		return 0;
+	return home_of_innermost(t)->serial;
+}
+
+int netns_set(struct netns *ns, struct netns_error *err)
+{
+	struct netns **home;
+	struct thread *t;
+	int fd, ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	ret = sys_setns(fd);
+	netns__release(ns);
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
+	if (t->depth)
+		t->frames[t->depth - 1].moved = true;
+	/* What was left must not be kept alive by the memory of it. */
+	home = home_slot(t);
+	netns_unref(*home);
+	*home = NULL;
+	return 0;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every system call of the core, once: 0 or a value, or -errno.
+ *
+ * A build with NETNS_FAULTS asks fault.c before each call whether to fail it;
+ * in every other build FAULT() is nothing. A faulted sys_close() closes all the
+ * same, as the kernel does whatever close(2) returns.
+ */
+#ifndef NETNS_SYS_H
+#define NETNS_SYS_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef NETNS_FAULTS
+#include "fault.h"
+#define FAULT(call)                                    \
+	do {                                           \
+		int fault_ = fault_next(FAULT_##call); \
+		if (fault_)                            \
+			return -fault_;                \
+	} while (0)
+#define FAULT_NOW(call) fault_next(FAULT_##call)
+#else
+#define FAULT(call) \
+	do {        \
+	} while (0)
+#define FAULT_NOW(call) 0
+#endif
+
+/* Newer than the oldest headers this builds with; the numbers never change. */
+#ifndef NSFS_MAGIC
+#define NSFS_MAGIC 0x6e736673
+#endif
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#define SYS_NS_GET_USERNS	    _IO(0xb7, 0x1)
+#define SYS_NS_GET_NSTYPE	    _IO(0xb7, 0x3)
+#define SYS_PIDFD_THREAD	    O_EXCL
+#define SYS_PIDFD_GET_NET_NAMESPACE _IO(0xff, 4)
+#define SYS_OPEN_TREE_CLONE	    1
+#define SYS_OPEN_TREE_CLOEXEC	    O_CLOEXEC
+#define SYS_MOVE_MOUNT_F_EMPTY_PATH 0x4
+#define SYS_MOVE_MOUNT_T_EMPTY_PATH 0x40
+
+#define SYS_RESULT(call)                             \
+	__extension__({                              \
+		long result_ = (call);               \
+		result_ < 0 ? -errno : (int)result_; \
+	})
+
+static inline int sys_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	FAULT(OPENAT);
+	return SYS_RESULT(openat(dir, path, flags | O_CLOEXEC, mode));
+}
+
+static inline int sys_close(int fd)
+{
+	int fault = FAULT_NOW(CLOSE);
+	int ret = SYS_RESULT(close(fd));
+
+	return fault ? -fault : ret;
+}
+
+static inline int sys_dup(int fd)
+{
+	FAULT(DUP);
+	return SYS_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+static inline int sys_readlinkat(int fd, const char *path, char *buf,
+				 size_t size)
+{
+	FAULT(READLINKAT);
+	return SYS_RESULT(readlinkat(fd, path, buf, size));
+}
+
+static inline int sys_fstat(int fd, struct stat *st)
+{
+	FAULT(FSTAT);
+	return SYS_RESULT(fstat(fd, st));
+}
+
+static inline int sys_fstatat(int dir, const char *name, struct stat *st)
+{
+	FAULT(FSTATAT);
+	return SYS_RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
+}
+
+static inline int sys_fstatfs(int fd, struct statfs *sf)
+{
+	FAULT(FSTATFS);
+	return SYS_RESULT(fstatfs(fd, sf));
+}
+
+static inline int sys_ioctl(int fd, unsigned long request)
+{
+	FAULT(IOCTL);
+	return SYS_RESULT(ioctl(fd, request, 0));
+}
+
+static inline int sys_setns(int fd)
+{
+	FAULT(SETNS);
+	return SYS_RESULT(setns(fd, CLONE_NEWNET));
+}
+
+static inline int sys_unshare_net(void)
+{
+	FAULT(UNSHARE);
+	return SYS_RESULT(unshare(CLONE_NEWNET));
+}
+
+static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
+{
+	FAULT(PIDFD_OPEN);
+	return SYS_RESULT(syscall(SYS_pidfd_open, pid, flags));
+}
+
+static inline int sys_open_tree(int fd)
+{
+	FAULT(OPEN_TREE);
+	return SYS_RESULT(syscall(SYS_open_tree, fd, "",
+				  SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
+					  0x1000 /* AT_EMPTY_PATH */));
+}
+
+static inline int sys_move_mount(int tree, int point)
+{
+	FAULT(MOVE_MOUNT);
+	return SYS_RESULT(syscall(SYS_move_mount, tree, "", point, "",
+				  SYS_MOVE_MOUNT_F_EMPTY_PATH |
+					  SYS_MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+static inline int sys_mount(const char *source, const char *target,
+			    unsigned long flags)
+{
+	FAULT(MOUNT);
+	return SYS_RESULT(mount(source, target, "none", flags, NULL));
+}
+
+static inline int sys_umount(const char *target)
+{
+	FAULT(UMOUNT);
+	return SYS_RESULT(umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW));
+}
+
+static inline int sys_mkdir(const char *path, mode_t mode)
+{
+	FAULT(MKDIR);
+	return SYS_RESULT(mkdir(path, mode));
+}
+
+static inline int sys_unlinkat(int dir, const char *name)
+{
+	FAULT(UNLINKAT);
+	return SYS_RESULT(unlinkat(dir, name, 0));
+}
+
+static inline int sys_lock(int fd)
+{
+	FAULT(FLOCK);
+	return SYS_RESULT(flock(fd, LOCK_EX));
+}
+
+/* Not system calls, but they fail as such and are swept with them. */
+
+static inline void *sys_alloc(size_t size)
+{
+	return FAULT_NOW(ALLOC) ? NULL : calloc(1, size);
+}
+
+static inline void *sys_realloc(void *old, size_t size)
+{
+	return FAULT_NOW(ALLOC) ? NULL : realloc(old, size);
+}
+
+static inline int sys_thread(pthread_t *thread, const pthread_attr_t *attr,
+			     void *(*run)(void *), void *arg)
+{
+	FAULT(THREAD);
+	return -pthread_create(thread, attr, run, arg);
+}
+
+#endif

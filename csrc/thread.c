@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the core remembers of each thread: made at first use, gone with it. */
+#include "core.h"
+#include "sys.h"
+
+/*
+ * The records are on the heap and in a list, not in thread-local storage,
+ * because a fork's child must close the descriptors of the threads that it did
+ * not inherit, whose thread-local storage is no longer theirs.
+ */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static int once_result;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct thread *threads;
+static uint32_t serials;
+static _Thread_local struct thread *self;
+
+static void close_links(struct thread *t)
+{
+	if (t->link >= 0)
+		sys_close(t->link);
+	if (t->pidfd >= 0)
+		sys_close(t->pidfd);
+	t->link = LINK_UNKNOWN;
+	t->pidfd = -1;
+}
+
+static void discard(struct thread *t)
+{
+	close_links(t);
+	while (t->depth)
+		netns_unref(t->frames[--t->depth].here);
+	netns_unref(t->home);
+	free(t->frames);
+	free(t);
+}
+
+static void unlink_thread(struct thread *t)
+{
+	if (t->previous)
+		t->previous->next = t->next;
+	else
+		threads = t->next;
+	if (t->next)
+		t->next->previous = t->previous;
+}
+
+static void thread_ended(void *arg)
+{
+	struct thread *t = arg;
+
+	pthread_mutex_lock(&lock);
+	unlink_thread(t);
+	pthread_mutex_unlock(&lock);
+	self = NULL;
+	discard(t);
+}
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * The link and the pidfd name the parent's thread, whose namespace they would
+ * go on to report. Homes are descriptors of namespaces and stay right, so a
+ * guard that the fork happened in can be left by the child as well.
+ */
+static void after_fork_in_child(void)
+{
+	struct thread *t, *next;
+
+	for (t = threads; t; t = next) {
+		next = t->next;
+		if (t != self)
+			discard(t);
+	}
+	threads = self;
+	if (self) {
+		self->next = self->previous = NULL;
+		close_links(self);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void set_up(void)
+{
+	once_result = -pthread_key_create(&key, thread_ended);
+	if (!once_result)
+		once_result = -pthread_atfork(before_fork, after_fork_in_parent,
+					      after_fork_in_child);
+}
+
+static int set_up_thread(struct netns_error *err)
+{
+	struct thread *t;
+	int ret;
+
+	pthread_once(&once, set_up);
+	if (once_result)
+		return netns__fail(err, once_result, NETNS_STEP_SET_UP_THREAD,
+				   NULL);
+	t = sys_alloc(sizeof(*t));
+	if (!t)
+		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
+	t->link = LINK_UNKNOWN;
+	t->pidfd = -1;
+	ret = -pthread_setspecific(key, t);
+	if (ret) {
+		free(t);
+		return netns__fail(err, ret, NETNS_STEP_SET_UP_THREAD, NULL);
+	}
+	pthread_mutex_lock(&lock);
+	t->serial = ++serials & INT32_MAX;
+	t->next = threads;
+	if (threads)
+		threads->previous = t;
+	threads = t;
+	pthread_mutex_unlock(&lock);
+	self = t;
+	return 0;
+}
+
+int netns__thread(struct thread **thread, struct netns_error *err)
+{
+	int ret;
+
+	if (!self) {
+		ret = set_up_thread(err);
+		if (ret < 0)
+			return ret;
+	}
+	if (atomic_load_explicit(&self->recalled, memory_order_relaxed)) {
+		atomic_store(&self->recalled, false);
+		ret = netns__go_home(self, err);
+		if (ret < 0)
+			return ret;
+	}
+	*thread = self;
+	return 0;
+}
+
+int netns__ready(struct netns_error *err)
+{
+	if (self && self->stranded)
+		return netns__fail(err, -ENOTRECOVERABLE,
+				   NETNS_STEP_CHECK_STRANDED, NULL);
+	return 0;
+}
+
+void netns__recall(int64_t guard)
+{
+	struct thread *t;
+
+	pthread_mutex_lock(&lock);
+	for (t = threads; t; t = t->next) {
+		if (t != self && t->serial == (uint64_t)guard >> 32)
+			atomic_store(&t->recalled, true);
+	}
+	pthread_mutex_unlock(&lock);
+}
