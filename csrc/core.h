@@ -27,10 +27,9 @@ struct netns {
 };
 
 int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
-int netns__wrap_unknown(int fd, const char *path, struct netns **ns,
-			struct netns_error *err);
 int netns__open_here(int *fd, struct netns_error *err);
-int netns__nsfs(int fd);
+int netns__open_file(int dir, const char *name, int follow, struct stat *st,
+		     struct netns_error *err, const char *path);
 int netns__hold(struct netns *ns, struct netns_error *err);
 void netns__release(struct netns *ns);
 uint64_t netns__owner(struct netns *ns);
@@ -67,7 +66,7 @@ void netns__recall(int64_t guard);
 /* switch.c */
 
 int netns__go_home(struct thread *thread, struct netns_error *err);
-uint64_t netns__home_serial(void);
+uint64_t netns__outermost_home(void);
 
 /* rundir.c */
 
@@ -90,5 +89,6 @@ bool netns__is_leftover(const struct stat *st);
 
 int netns__fail(struct netns_error *err, int ret, enum netns_step step,
 		const char *path);
+int netns__pass(struct netns_error *err, const struct netns_error *kept);
 
 #endif

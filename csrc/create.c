@@ -146,6 +146,7 @@ static int pin_at(const struct place *place, int ns, struct netns_error *err)
 int netns_pin(struct netns *ns, const char *rundir, const char *target,
 	      struct netns_error *err)
 {
+	struct netns_error kept;
 	struct place place;
 	int fd, ret, tries = 8;
 
@@ -160,8 +161,10 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 		goto out;
 	/* `ip netns delete` takes no lock and may remove what is not bound. */
 	do {
-		ret = pin_at(&place, fd, err);
+		ret = pin_at(&place, fd, &kept);
 	} while (ret == -ENOENT && --tries);
+	if (ret < 0)
+		netns__pass(err, &kept);
 	netns__place_done(&place);
 out:
 	netns__release(ns);
@@ -172,13 +175,14 @@ out:
 static int check_free(const char *rundir, const char *name,
 		      struct netns_error *err)
 {
+	struct netns_error kept;
 	struct place place;
 	struct stat st;
 	int ret;
 
-	ret = netns__place(&place, rundir, name, PLACE_READ, err);
+	ret = netns__place(&place, rundir, name, PLACE_READ, &kept);
 	if (ret < 0)
-		return ret == -ENOENT ? 0 : ret;
+		return ret == -ENOENT ? 0 : netns__pass(err, &kept);
 	ret = sys_fstatat(place.dir, place.name, &st);
 	if (!ret && !is_abandoned(&st))
 		ret = netns__fail(err, -EEXIST, NETNS_STEP_MAKE_MOUNT_POINT,
@@ -214,23 +218,20 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 	return ret;
 }
 
-/* 1 where a network namespace is mounted, 0 at a leftover, else -errno. */
-static int look(const struct place *place)
+/* 1 where a network namespace is mounted, 0 at an empty file, else -errno. */
+static int look(const struct place *place, struct stat *st,
+		struct netns_error *err)
 {
-	struct stat st;
-	int fd, ret;
+	struct netns_error kept;
+	int fd = netns__open_file(place->dir, place->name, O_NOFOLLOW, st,
+				  &kept, place->path);
 
-	fd = sys_openat(place->dir, place->name, O_PATH | O_NOFOLLOW, 0);
+	if (fd == -EINVAL && S_ISREG(st->st_mode) && !st->st_size)
+		return 0;
 	if (fd < 0)
-		return fd;
-	ret = netns__nsfs(fd);
-	if (ret == 0) {
-		ret = sys_fstat(fd, &st);
-		if (!ret && !(place->is_name && netns__is_leftover(&st)))
-			ret = -EINVAL;
-	}
+		return netns__pass(err, &kept);
 	sys_close(fd);
-	return ret;
+	return 1;
 }
 
 static int unmount(const struct place *place)
@@ -248,6 +249,7 @@ static int unmount(const struct place *place)
 int netns_delete(const char *rundir, const char *target,
 		 struct netns_error *err)
 {
+	struct stat st = { 0 };
 	struct place place;
 	int ret;
 
@@ -257,21 +259,26 @@ int netns_delete(const char *rundir, const char *target,
 	ret = netns__place(&place, rundir, target, PLACE_CHANGE, err);
 	if (ret < 0)
 		return ret;
+	ret = look(&place, &st, err);
+	if (ret == 0 && !(place.is_name && netns__is_leftover(&st)))
+		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
+				  place.path);
 	/* More than once where something else was mounted over it. */
-	while ((ret = look(&place)) > 0) {
+	while (ret > 0) {
 		ret = unmount(&place);
 		if (ret < 0) {
 			netns__fail(err, ret, NETNS_STEP_UNMOUNT, place.path);
 			goto out;
 		}
+		ret = look(&place, &st, NULL);
+		/* A file that has content was there before: not ours to remove. */
+		if (ret < 0) {
+			ret = 0;
+			goto out;
+		}
 	}
-	if (ret < 0) {
-		netns__fail(err, ret,
-			    ret == -EINVAL ? NETNS_STEP_CHECK_TYPE
-					   : NETNS_STEP_OPEN_TARGET,
-			    place.path);
+	if (ret < 0)
 		goto out;
-	}
 	ret = sys_unlinkat(place.dir, place.name);
 	if (ret < 0)
 		netns__fail(err, ret, NETNS_STEP_UNLINK, place.path);

@@ -19,7 +19,7 @@
  */
 int netns__hold(struct netns *ns, struct netns_error *err)
 {
-	unsigned int uses = atomic_load(&ns->uses);
+	unsigned int uses = ns ? atomic_load(&ns->uses) : HANDLE_CLOSED;
 
 	do {
 		if (uses & HANDLE_CLOSED)
@@ -43,7 +43,7 @@ static void close_handle(struct netns *ns)
 
 void netns_close(struct netns *ns)
 {
-	if (!ns->is_home)
+	if (ns && !ns->is_home)
 		close_handle(ns);
 }
 
@@ -68,17 +68,17 @@ int netns_fd(const struct netns *ns)
 
 int netns_is_closed(const struct netns *ns)
 {
-	return (atomic_load(&ns->uses) & HANDLE_CLOSED) != 0;
+	return !ns || (atomic_load(&ns->uses) & HANDLE_CLOSED) != 0;
 }
 
 uint64_t netns_ino(const struct netns *ns)
 {
-	return ns->ino;
+	return ns ? ns->ino : 0;
 }
 
 uint64_t netns_dev(const struct netns *ns)
 {
-	return ns->dev;
+	return ns ? ns->dev : 0;
 }
 
 /* Takes fd over, also when it fails. */
@@ -113,7 +113,7 @@ out:
 }
 
 /* 1 for a file of nsfs, 0 for any other. */
-int netns__nsfs(int fd)
+static int is_nsfs(int fd)
 {
 	struct statfs sf;
 	int ret = sys_fstatfs(fd, &sf);
@@ -140,7 +140,7 @@ static int type_from_link(int fd)
  */
 static int check_type(int fd)
 {
-	int ret = netns__nsfs(fd);
+	int ret = is_nsfs(fd);
 
 	if (ret > 0) {
 		ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
@@ -153,7 +153,7 @@ static int check_type(int fd)
 }
 
 /* As netns__wrap(), for a descriptor of whatever kind. */
-int netns__wrap_unknown(int fd, const char *path, struct netns **ns,
+static int wrap_unknown(int fd, const char *path, struct netns **ns,
 			struct netns_error *err)
 {
 	int ret = check_type(fd);
@@ -184,56 +184,62 @@ static int reopen(int peek, int dir, const char *name)
 	return ret;
 }
 
-static int open_at(int dir, const char *name, bool is_name, const char *path,
-		   struct netns **ns, struct netns_error *err)
+/*
+ * A descriptor of the network namespace at a file, or -errno: -EINVAL for any
+ * other file, of which *st tells.
+ */
+int netns__open_file(int dir, const char *name, int follow, struct stat *st,
+		     struct netns_error *err, const char *path)
 {
-	struct stat st;
 	int peek, fd, ret;
 
-	peek = sys_openat(dir, name, O_PATH | (is_name ? O_NOFOLLOW : 0), 0);
+	peek = sys_openat(dir, name, O_PATH | follow, 0);
 	if (peek < 0)
 		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
-	ret = netns__nsfs(peek);
-	if (ret == 0) {
-		ret = sys_fstat(peek, &st);
-		if (!ret && is_name && netns__is_leftover(&st)) {
-			netns__fail(err, ret = -ENOENT, NETNS_STEP_OPEN_TARGET,
-				    path);
-			goto out;
-		}
+	fd = sys_fstat(peek, st);
+	if (!fd)
+		fd = is_nsfs(peek);
+	if (fd > 0) {
+		fd = reopen(peek, dir, name);
+		sys_close(peek);
+		if (fd < 0)
+			return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET,
+					   path);
+		ret = check_type(fd);
 		if (!ret)
-			ret = -EINVAL;
+			return fd;
+		peek = fd;
+		fd = ret;
+	} else if (!fd) {
+		fd = -EINVAL;
 	}
-	if (ret < 0) {
-		netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
-		goto out;
-	}
-	fd = ret = reopen(peek, dir, name);
-	if (fd < 0)
-		netns__fail(err, ret, NETNS_STEP_OPEN_TARGET, path);
-	else
-		ret = netns__wrap_unknown(fd, path, ns, err);
-out:
 	sys_close(peek);
-	return ret;
+	return netns__fail(err, fd, NETNS_STEP_CHECK_TYPE, path);
 }
 
 int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err)
 {
 	struct place place;
-	int ret = netns__ready(err);
+	struct stat st = { 0 };
+	int fd, ret = netns__ready(err);
 
 	if (ret < 0)
 		return ret;
-	if (strchr(target, '/'))
-		return open_at(AT_FDCWD, target, false, target, ns, err);
-	ret = netns__place(&place, rundir, target, PLACE_READ, err);
-	if (ret < 0)
-		return ret;
-	ret = open_at(place.dir, place.name, true, place.path, ns, err);
-	netns__place_done(&place);
-	return ret;
+	if (strchr(target, '/')) {
+		fd = netns__open_file(AT_FDCWD, target, 0, &st, err, target);
+	} else {
+		ret = netns__place(&place, rundir, target, PLACE_READ, err);
+		if (ret < 0)
+			return ret;
+		fd = netns__open_file(place.dir, place.name, O_NOFOLLOW, &st,
+				      err, place.path);
+		if (fd == -EINVAL && netns__is_leftover(&st))
+			fd = netns__fail(err, -ENOENT, NETNS_STEP_OPEN_TARGET,
+					 place.path);
+		netns__place_done(&place);
+	}
+	return fd < 0 ? fd : netns__wrap(fd, ns, err);
 }
 
 static int open_by_pidfd(int id, unsigned int flags)
@@ -260,7 +266,7 @@ static int open_task(const char *path, int id, unsigned int flags,
 	}
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
-	return netns__wrap_unknown(fd, path, ns, err);
+	return wrap_unknown(fd, path, ns, err);
 }
 
 int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err)
@@ -305,7 +311,7 @@ int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
 	copy = sys_dup(fd);
 	if (copy < 0)
 		return netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL);
-	return netns__wrap_unknown(copy, NULL, ns, err);
+	return wrap_unknown(copy, NULL, ns, err);
 }
 
 /*

@@ -50,7 +50,10 @@ extern "C" {
 
 #define NETNS_PATH_SIZE 4096
 
-/* A handle on a network namespace; it keeps the namespace alive. */
+/*
+ * A handle on a network namespace; it keeps the namespace alive. NULL serves
+ * as a closed one.
+ */
 struct netns;
 
 /* The step of an operation that failed. */
@@ -192,7 +195,7 @@ void netns_close(struct netns *ns);
 
 /*
  * netns_ref - one more owner of the handle's memory; returns ns
- * netns_unref - one owner less; the last one closes and frees. NULL is fine.
+ * netns_unref - one owner less; the last one closes and frees
  */
 struct netns *netns_ref(struct netns *ns);
 void netns_unref(struct netns *ns);
@@ -277,8 +280,9 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 /*
  * netns_delete - unpin a name or a path
  *
- * The namespace lives on until its last user is gone. A name's leftover file,
- * where there is no namespace behind it, is removed as well.
+ * The namespace lives on until its last user is gone. The file it was mounted
+ * on is removed if it is empty, as those made for the purpose are. A name's
+ * leftover file, where there is no namespace behind it, is removed as well.
  *
  * Errors: ENOENT; EINVAL with NETNS_STEP_CHECK_TYPE (no network namespace is
  * mounted there: nothing was touched); EPERM, EACCES; EINTR as netns_create().

@@ -288,14 +288,14 @@ int netns_host(struct netns **host, struct netns_error *err)
 	return 0;
 }
 
-/* Of the innermost guard's home; 0 outside a guard. */
-uint64_t netns__home_serial(void)
+/* The serial number of the home of the thread's only guard; 0 if there are more. */
+uint64_t netns__outermost_home(void)
 {
 	struct thread *t;
 
-	if (netns__thread(&t, NULL) < 0 || !t->depth)
+	if (netns__thread(&t, NULL) < 0 || t->depth != 1)
 		return 0;
-	return home_of_innermost(t)->serial;
+	return t->home->serial;
 }
 
 int netns_set(struct netns *ns, struct netns_error *err)
