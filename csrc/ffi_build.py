@@ -1,0 +1,36 @@
+"""Declares the extension module: the cdef is what the headers have marked."""
+
+import re
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+
+CSRC = Path(__file__).resolve().parent
+HEADERS = ("netns.h", "ffi_types.h")
+MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+OLDEST = "0x03090000"
+
+
+def cdef(header: str) -> str:
+    marked = MARKED.search((CSRC / header).read_text())
+    if marked is None:
+        raise ValueError(f"{header}: no marked block")
+    return marked.group(1)
+
+
+ffi = FFI()
+for header in HEADERS:
+    ffi.cdef(cdef(header))
+ffi.set_source(
+    "netns._native",
+    "".join(f'#include "{header}"\n' for header in HEADERS),
+    sources=sorted(f"csrc/{path.name}" for path in CSRC.glob("*.c") if path.name != "fault.c"),
+    include_dirs=["csrc"],
+    define_macros=[("_GNU_SOURCE", None), ("NETNS_EXTENSION", None)]
+    + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),
+    extra_compile_args=["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    py_limited_api=not FREE_THREADED,
+)

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two types that the binding has beside cffi's, in C for what the
+ * interpreter does around them.
+ *
+ * Guard: the context manager around a body in another namespace.
+ *
+ * Problem: a Python signal handler may raise (KeyboardInterrupt) wherever the
+ * interpreter looks for signals: at the start of every Python function and
+ * behind every call. With __enter__ and __exit__ written in Python it can raise
+ * between the native enter and the place where its result is kept, and at the
+ * start of __exit__, before the native leave; the thread would stay inside.
+ *
+ * Rejected: try/finally around the native calls (does not help a `with` in the
+ * caller's frame); masking signals (the body wants them); a finalizer alone (the
+ * traceback keeps the guard, and the thread inside, until it is dropped).
+ *
+ * Solution: __enter__ and __exit__ are C functions, in which no signal handler
+ * runs. From CPython 3.10 on the interpreter does not look for signals between
+ * the return of __enter__ and the block that calls __exit__, nor between the
+ * end of that block and the call. In 3.9 it may at the latter place; then the
+ * frame drops the guard, whose finalizer leaves.
+ */
+#include <Python.h>
+
+#include "core.h"
+#include "ffi_types.h"
+
+#define ENTERING (-1)
+
+/*
+ * Handle: the memory of a native handle, freed with the object and not sooner.
+ *
+ * A finalizer would be too soon: in a cycle of garbage it may run before that
+ * of an object that still uses the handle.
+ */
+struct handle {
+	PyObject_HEAD struct netns *ns;
+};
+
+struct guard {
+	PyObject_HEAD struct handle *handle;
+	_Atomic int64_t guard; /* 0: outside */
+	atomic_bool entered;   /* once at least */
+};
+
+static PyObject *host_key;
+static PyTypeObject *handle_type;
+
+static void free_object(PyObject *obj)
+{
+	PyTypeObject *type = Py_TYPE(obj);
+
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
+	Py_DECREF(type);
+}
+
+static void handle_dealloc(PyObject *obj)
+{
+	struct netns *ns = ((struct handle *)obj)->ns;
+
+	Py_BEGIN_ALLOW_THREADS netns_unref(ns);
+	Py_END_ALLOW_THREADS free_object(obj);
+}
+
+static PyObject *handle_cell(PyObject *obj, void *unused)
+{
+	(void)unused;
+	return PyLong_FromVoidPtr(&((struct handle *)obj)->ns);
+}
+
+static PyObject *handle_closed(PyObject *obj, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(netns_is_closed(((struct handle *)obj)->ns));
+}
+
+static PyGetSetDef handle_properties[] = {
+	{ "_closed", handle_closed, NULL, "Also one that never was open.",
+	  NULL },
+	{ "_cell_address", handle_cell, NULL,
+	  "Where native calls put the native handle, and find it.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static PyType_Slot handle_slots[] = {
+	{ Py_tp_doc, "The memory of a native handle." },
+	{ Py_tp_new, PyType_GenericNew },
+	{ Py_tp_dealloc, handle_dealloc },
+	{ Py_tp_getset, handle_properties },
+	{ 0, NULL },
+};
+
+static PyType_Spec handle_spec = {
+	.name = "netns._native.Handle",
+	.basicsize = sizeof(struct handle),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = handle_slots,
+};
+
+/* The facade's name `function`, called: what runs in Python is off the path. */
+static PyObject *call_facade(const char *module, const char *function,
+			     const char *format, ...)
+{
+	PyObject *mod, *callable, *args = NULL, *result = NULL;
+	va_list ap;
+
+	mod = PyImport_ImportModule(module);
+	if (!mod)
+		return NULL;
+	callable = PyObject_GetAttrString(mod, function);
+	va_start(ap, format);
+	if (callable)
+		args = Py_VaBuildValue(format, ap);
+	va_end(ap);
+	if (args)
+		result = PyObject_CallObject(callable, args);
+	Py_XDECREF(args);
+	Py_XDECREF(callable);
+	Py_DECREF(mod);
+	return result;
+}
+
+static PyObject *fail(const struct netns_error *err)
+{
+	PyObject *error = call_facade("netns._errors", "from_native", "(iiy)",
+				      err->err, err->step, err->path);
+
+	if (error) {
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+		Py_DECREF(error);
+	}
+	return NULL;
+}
+
+static PyObject *misused(void)
+{
+	struct netns_error err;
+
+	err.err = EINVAL;
+	err.step = NETNS_STEP_CHECK_ORDER;
+	err.path[0] = '\0';
+	return fail(&err);
+}
+
+/*
+ * The body's host. That of an outermost body is one object for as long as the
+ * thread's home stays the same: it lives in the interpreter's dict for this
+ * thread, with the serial number of the home it stands for, and pins no more
+ * than the thread does. That of an inner body is made anew, for it must not
+ * outlive the outer one.
+ */
+static PyObject *host(void)
+{
+	uint64_t serial = netns__outermost_home();
+	PyObject *dict = PyThreadState_GetDict(); /* borrowed */
+	PyObject *pair, *made;
+
+	if (!dict)
+		return PyErr_NoMemory();
+	pair = PyDict_GetItemWithError(dict, host_key); /* borrowed */
+	if (serial && pair &&
+	    PyLong_AsUnsignedLongLong(PyTuple_GetItem(pair, 0)) == serial) {
+		made = PyTuple_GetItem(pair, 1);
+		Py_INCREF(made);
+		return made;
+	}
+	if (PyErr_Occurred())
+		return NULL;
+	made = call_facade("netns._handle", "_host", "()");
+	if (!made || !serial)
+		return made;
+	pair = Py_BuildValue("(KO)", (unsigned long long)serial, made);
+	if (!pair || PyDict_SetItem(dict, host_key, pair) < 0)
+		Py_CLEAR(made);
+	Py_XDECREF(pair);
+	return made;
+}
+
+void netns__forget_host(void)
+{
+	PyGILState_STATE state = PyGILState_Ensure();
+	PyObject *dict = PyThreadState_GetDict(); /* borrowed */
+
+	if (dict && PyDict_DelItem(dict, host_key) < 0)
+		PyErr_Clear(); /* there was none */
+	PyGILState_Release(state);
+}
+
+/* Leaves if inside. 0, 1 where it was outside, -1 with *err. */
+static int leave(struct guard *self, struct netns_error *err)
+{
+	int64_t guard = atomic_load(&self->guard);
+	int ret;
+
+	do {
+		if (guard <= 0)
+			return 1;
+	} while (!atomic_compare_exchange_weak(&self->guard, &guard, 0));
+	Py_BEGIN_ALLOW_THREADS ret = netns_leave(guard, err);
+	Py_END_ALLOW_THREADS return ret < 0 ? -1 : 0;
+}
+
+static PyObject *guard_enter(PyObject *obj, PyObject *unused)
+{
+	struct guard *self = (struct guard *)obj;
+	struct netns_error err;
+	int64_t outside = 0, guard;
+	PyObject *result;
+
+	(void)unused;
+	if (!atomic_compare_exchange_strong(&self->guard, &outside, ENTERING))
+		return misused();
+	Py_BEGIN_ALLOW_THREADS guard = netns_enter(self->handle->ns, &err);
+	Py_END_ALLOW_THREADS atomic_store(&self->guard, guard < 0 ? 0 : guard);
+	if (guard < 0)
+		return fail(&err);
+	atomic_store(&self->entered, true);
+	result = host();
+	if (!result) {
+		PyObject *type, *value, *traceback;
+
+		PyErr_Fetch(&type, &value, &traceback);
+		if (leave(self, &err) < 0)
+			return fail(&err);
+		PyErr_Restore(type, value, traceback);
+	}
+	return result;
+}
+
+static PyObject *guard_exit(PyObject *obj, PyObject *unused)
+{
+	struct netns_error err;
+
+	(void)unused;
+	switch (leave((struct guard *)obj, &err)) {
+	case 0:
+		Py_RETURN_NONE;
+	case 1:
+		return misused();
+	default:
+		return fail(&err);
+	}
+}
+
+static PyObject *guard_close(PyObject *obj, PyObject *unused)
+{
+	struct netns_error err;
+
+	(void)unused;
+	if (leave((struct guard *)obj, &err) < 0)
+		return fail(&err);
+	Py_RETURN_NONE;
+}
+
+static PyObject *guard_entered(PyObject *obj, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->entered));
+}
+
+static PyObject *guard_active(PyObject *obj, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->guard) > 0);
+}
+
+static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	struct guard *self;
+	PyObject *handle;
+
+	(void)kwargs;
+	if (!PyArg_ParseTuple(args, "O!:Guard", handle_type, &handle))
+		return NULL;
+	self = (struct guard *)PyType_GenericAlloc(type, 0);
+	if (self) {
+		Py_INCREF(handle);
+		self->handle = (struct handle *)handle;
+	}
+	return (PyObject *)self;
+}
+
+static void guard_dealloc(PyObject *obj)
+{
+	struct guard *self = (struct guard *)obj;
+	PyObject *type, *value, *traceback;
+	struct netns_error err;
+
+	if (atomic_load(&self->guard) > 0) {
+		PyErr_Fetch(&type, &value, &traceback);
+		if (leave(self, &err) < 0) {
+			fail(&err);
+			PyErr_WriteUnraisable((PyObject *)Py_TYPE(obj));
+		}
+		PyErr_Restore(type, value, traceback);
+	}
+	Py_XDECREF((PyObject *)self->handle);
+	free_object(obj);
+}
+
+static PyMethodDef guard_methods[] = {
+	{ "__enter__", guard_enter, METH_NOARGS, NULL },
+	{ "__exit__", guard_exit, METH_VARARGS, NULL },
+	{ "close", guard_close, METH_NOARGS, "Leave, if inside." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyGetSetDef guard_properties[] = {
+	{ "entered", guard_entered, NULL, "Whether it was ever inside.", NULL },
+	{ "active", guard_active, NULL, "Whether it is inside.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static PyType_Slot guard_slots[] = {
+	{ Py_tp_doc, "Guard(handle): a body inside, as a context manager "
+		     "that gives the host." },
+	{ Py_tp_new, guard_new },
+	{ Py_tp_dealloc, guard_dealloc },
+	{ Py_tp_methods, guard_methods },
+	{ Py_tp_getset, guard_properties },
+	{ 0, NULL },
+};
+
+static PyType_Spec guard_spec = {
+	.name = "netns._native.Guard",
+	.basicsize = sizeof(struct guard),
+	.flags = Py_TPFLAGS_DEFAULT,
+	.slots = guard_slots,
+};
+
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec,
+		    PyTypeObject **type)
+{
+	*type = (PyTypeObject *)PyType_FromSpec(spec);
+	return *type ? PyObject_SetAttrString(module, name, (PyObject *)*type)
+		     : -1;
+}
+
+int netns__add_types(void)
+{
+	PyGILState_STATE state = PyGILState_Ensure();
+	PyObject *module = PyImport_ImportModule("netns._native");
+	PyTypeObject *guard_type = NULL;
+	int ret = -1;
+
+	host_key = PyUnicode_InternFromString("netns.host");
+	if (module && host_key)
+		ret = add_type(module, "Handle", &handle_spec, &handle_type);
+	if (!ret)
+		ret = add_type(module, "Guard", &guard_spec, &guard_type);
+	Py_XDECREF((PyObject *)guard_type);
+	Py_XDECREF(module);
+	if (ret < 0)
+		PyErr_Print();
+	PyGILState_Release(state);
+	return ret;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the Python binding has beyond the public header. */
+#ifndef NETNS_FFI_TYPES_H
+#define NETNS_FFI_TYPES_H
+
+/* cdef: begin */
+
+/* Adds the types Handle and Guard to the extension module; -1 if that fails. */
+int netns__add_types(void);
+
+/* Drops the calling thread's memory of a host that it no longer comes from. */
+void netns__forget_host(void);
+
+/* cdef: end */
+
+#endif

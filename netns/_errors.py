@@ -1,0 +1,192 @@
+"""The errors, and the one place that tells which failure is which."""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Error(Exception):
+    """What every error of this library is.
+
+    Attributes:
+        errno: the kernel's error number (int).
+        step: what was being done, in words (str).
+        path: the path or name concerned (str), or None.
+        others: what else failed in an operation on several (`delete`).
+
+    Each kind is also the built-in exception that fits, so that ``except
+    FileNotFoundError`` and the like work as with the standard library.
+    """
+
+    errno: int | None
+
+    def __init__(self, errno: int, step: str, path: str | None = None, why: str = "") -> None:
+        super().__init__(errno, why or os.strerror(errno), path)
+        self.errno = errno
+        self.step = step
+        self.path = path
+        self.others: tuple[Error, ...] = ()
+        self._why = why
+
+    def __str__(self) -> str:
+        text = f"{self.step}: {self._why or self.args[1]}"
+        return text if self.path is None else f"{text}: {self.path!r}"
+
+    def __reduce__(self) -> tuple[type[Error], tuple[Any, ...]]:
+        return type(self), (self.errno, self.step, self.path, self._why)
+
+
+class NotFoundError(Error, FileNotFoundError):
+    """No such name, path, process or thread.
+
+    Also a name whose creator is not done yet. Not a file of another kind:
+    that is NotNamespaceError.
+    """
+
+
+class ExistsError(Error, FileExistsError):
+    """The name or path is taken. Nothing was made or changed."""
+
+
+class NotNamespaceError(Error, OSError):
+    """It exists, but it is not a network namespace. It was not opened for use."""
+
+
+class NotPermittedError(Error, PermissionError):
+    """A capability or permission is missing; the message says which.
+
+    The thread has not moved. Not raised where a body lost the right to come
+    home: that is RestoreError.
+    """
+
+
+class ClosedError(Error, ValueError):
+    """The handle was closed before the operation began.
+
+    Never raised in the middle of one: closing waits for those under way.
+    """
+
+
+class OrderError(Error, RuntimeError):
+    """A guard was left out of order, twice, or on another thread.
+
+    All guards of the thread are void and it is at its outermost home; the
+    thread of a guard left elsewhere goes home at its next use of the library.
+    """
+
+
+class RestoreError(Error, OSError):
+    """The thread could not be brought home, or was not and is used again.
+
+    The body's own exception is its ``__context__``. The thread is still in
+    the body's namespace: let it end, or the process. Not raised for a failure
+    before the thread had left.
+    """
+
+
+class InvalidValueError(Error, ValueError):
+    """A name, pid, thread id or descriptor that cannot be one."""
+
+
+class InvalidTypeError(Error, TypeError):
+    """An argument of the wrong type."""
+
+
+class KernelError(Error, OSError):
+    """Any other refusal: no descriptor, memory or room left, and the like."""
+
+
+_BY_STEP = {
+    lib.NETNS_STEP_CHECK_STRANDED: RestoreError,
+    lib.NETNS_STEP_RETURN: RestoreError,
+    lib.NETNS_STEP_CHECK_ORDER: OrderError,
+    lib.NETNS_STEP_USE_HANDLE: ClosedError,
+    lib.NETNS_STEP_CHECK_ARGUMENT: InvalidValueError,
+}
+_BY_ERRNO = {
+    _errno.ENOENT: NotFoundError,
+    _errno.ESRCH: NotFoundError,
+    _errno.EEXIST: ExistsError,
+    _errno.EPERM: NotPermittedError,
+    _errno.EACCES: NotPermittedError,
+}
+_NOT_A_NAMESPACE = {
+    lib.NETNS_STEP_CHECK_TYPE: {_errno.EINVAL},
+    lib.NETNS_STEP_OPEN_TARGET: {_errno.EBADF, _errno.ENOTDIR, _errno.ELOOP, _errno.ENXIO},
+}
+_WHY = {
+    lib.NETNS_STEP_CHECK_ARGUMENT: "not a name (1 to 255 bytes, no '/', not '.' or '..') or path",
+    lib.NETNS_STEP_CHECK_STRANDED: "this thread could not be brought home earlier",
+    lib.NETNS_STEP_CHECK_ORDER: "not the innermost guard of this thread",
+    lib.NETNS_STEP_USE_HANDLE: "the handle is closed",
+    lib.NETNS_STEP_CHECK_TYPE: "not a network namespace",
+}
+_NEEDS = {
+    lib.NETNS_STEP_CHECK_RETURN: "CAP_SYS_ADMIN in the user namespace that owns home",
+    lib.NETNS_STEP_ENTER: "CAP_SYS_ADMIN in the user namespace that owns the target",
+    lib.NETNS_STEP_UNSHARE: "CAP_SYS_ADMIN in the thread's user namespace",
+    lib.NETNS_STEP_OPEN_TARGET: "CAP_SYS_PTRACE over the process, or search permission",
+    lib.NETNS_STEP_OPEN_HOME: "a readable /proc",
+    lib.NETNS_STEP_MAKE_RUNDIR: "write access to its parent (CAP_DAC_OVERRIDE)",
+    lib.NETNS_STEP_OPEN_RUNDIR: "read access (CAP_DAC_READ_SEARCH)",
+    lib.NETNS_STEP_SHARE_RUNDIR: "CAP_SYS_ADMIN over the mount namespace",
+    lib.NETNS_STEP_MAKE_MOUNT_POINT: "write access to the directory (CAP_DAC_OVERRIDE)",
+    lib.NETNS_STEP_BIND: "CAP_SYS_ADMIN over the mount namespace",
+    lib.NETNS_STEP_UNMOUNT: "CAP_SYS_ADMIN over the mount namespace",
+    lib.NETNS_STEP_UNLINK: "write access to the directory (CAP_DAC_OVERRIDE)",
+}
+
+
+def step_text(step: int) -> str:
+    return str(ffi.string(lib.netns_step_text(step)).decode())
+
+
+def from_native(errno: int, step: int, path: bytes) -> Error:
+    """The exception for a failed native call. The only map from one to the other."""
+    kind: type[Error]
+    why = ""
+    if step in _BY_STEP:
+        kind = _BY_STEP[step]
+        why = "" if step == lib.NETNS_STEP_RETURN else _WHY.get(step, "")
+    elif errno in _NOT_A_NAMESPACE.get(step, ()):
+        kind = NotNamespaceError
+        why = _WHY.get(step, "")
+    else:
+        kind = _BY_ERRNO.get(errno, KernelError)
+    if kind is NotPermittedError and step in _NEEDS:
+        why = f"{os.strerror(errno)} (needs {_NEEDS[step]})"
+    return kind(errno, step_text(step), os.fsdecode(path) if path else None, why)
+
+
+def check(result: int, error: Any) -> int:
+    """The result of a native call, or the exception that its error is."""
+    if result < 0:
+        raise from_native(error.err, error.step, ffi.string(error.path))
+    return result
+
+
+def closed() -> ClosedError:
+    step = lib.NETNS_STEP_USE_HANDLE
+    return ClosedError(_errno.EBADF, step_text(step), None, _WHY[step])
+
+
+def wrong_type(what: str, value: object) -> InvalidTypeError:
+    return InvalidTypeError(
+        _errno.EINVAL,
+        step_text(lib.NETNS_STEP_CHECK_ARGUMENT),
+        None,
+        f"{what}, not {type(value).__name__}",
+    )
+
+
+def wrong_value(what: str, value: object) -> InvalidValueError:
+    return InvalidValueError(
+        _errno.EINVAL, step_text(lib.NETNS_STEP_CHECK_ARGUMENT), str(value), what
+    )

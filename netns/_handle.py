@@ -1,0 +1,460 @@
+"""NetNS: a handle on a network namespace, and the ways to get one."""
+
+from __future__ import annotations
+
+import os
+from _warnings import warn
+from errno import EINTR
+
+from ._errors import check, closed, wrong_type, wrong_value
+from ._native import ffi, lib
+
+if lib.netns__add_types() < 0:
+    raise ImportError("netns: the extension module could not add its types")
+
+from . import _switch
+from ._native import Guard, Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, Union
+
+    from typing_extensions import Concatenate, ParamSpec, Self
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    Target = Union[str, "os.PathLike[str]"]
+
+_LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
+
+
+def encode(target: Target) -> bytes:
+    """The target as the core takes it: with a '/' a path, without one a name."""
+    path: object = target.__fspath__() if isinstance(target, os.PathLike) else target
+    if not isinstance(path, str):
+        raise wrong_type("a target is a name (str) or a path (str, os.PathLike[str])", target)
+    if path is not target and "/" not in path:
+        path = "./" + path
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        raise wrong_value("not encodable as a file name", ascii(path)) from None
+    if b"\0" in encoded:
+        raise wrong_value("a name or path has no NUL", path)
+    return encoded
+
+
+def number(value: int, what: str, least: int) -> int:
+    if not isinstance(value, int):
+        raise wrong_type(f"{what} is an int", value)
+    if not least <= value <= _LARGEST:
+        raise wrong_value(f"{what} is from {least} to {_LARGEST}", value)
+    return value
+
+
+def call(function: Callable[..., int], *args: Any) -> int:
+    """One native call, begun again where a signal handler let it go on (PEP 475)."""
+    error = ffi.new("struct netns_error *")
+    result = function(*args, error)
+    while result == -EINTR:
+        result = function(*args, error)
+    return check(result, error)
+
+
+class NetNS(Handle):
+    """A handle on a network namespace; the namespace lives while it is open.
+
+    Made by `current`, `new`, `create`, `open` and the ``from_`` functions.
+    ``with ns:`` closes it at the end, as with files; one that is dropped
+    unclosed warns `ResourceWarning`. A handle may be shared by threads and
+    closed by any of them at any time. Two open handles are equal if they are
+    on the same namespace; a closed one equals only itself.
+    """
+
+    __slots__ = ("__weakref__", "_cell", "_name", "_path")
+
+    _cell: Any  # the place of the native handle, which the base class owns
+    _name: str | None
+    _path: str | None
+
+    def __init__(self) -> None:
+        raise wrong_type("a handle is made by netns.open(), netns.new() and the like", self)
+
+    # Where it is
+
+    def do(
+        self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call ``fn(host, *args, **kwargs)`` inside and return its result.
+
+        Args:
+            fn: an ordinary callable. `host` is the namespace that the caller
+                was in: a handle that is the library's (closing it does
+                nothing) and valid for as long as it is referenced.
+
+        Returns:
+            What fn returns.
+
+        Raises:
+            ClosedError: the handle is closed.
+            InvalidTypeError: fn is a coroutine, generator or async generator
+                function, whose body would run later, outside.
+            NotPermittedError: the target may not be entered.
+            RestoreError: the thread could not be brought home.
+            Whatever fn raises; the thread is home by then.
+
+        Thread: the calling thread alone moves; threads started by fn are
+            born inside and stay there. Where the thread could not come home
+            afterwards (home is owned by a user namespace in which it may do
+            nothing), fn runs on a thread made for it instead, with the
+            caller's context variables.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 3.0 (setns).
+        Source: setns(2), network_namespaces(7).
+        """
+        _switch.check_function(fn)
+        guard = Guard(self)
+        try:
+            with guard as host:
+                return fn(host, *args, **kwargs)
+        except BaseException as error:
+            if not _switch.must_use_a_thread(guard, error):
+                # CPython 3.9 may be interrupted between the body and __exit__.
+                guard.close()
+                raise
+        return _switch.run_in_thread(self, fn, args, kwargs)
+
+    def do_in_thread(
+        self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `do`, on a thread made for it, which is moved for good and ends.
+
+        For a body that may leave its thread in a state unfit for others. The
+        caller waits; its context variables are copied. A signal handler that
+        raises in the caller ends the wait, not the body.
+
+        Raises:
+            As `do`, except RestoreError. RuntimeError: no thread can be started.
+
+        Thread: the calling thread does not move.
+        Privilege: as `do`.
+        Since: Linux 3.0 (setns).
+        Source: setns(2).
+        """
+        _switch.check_function(fn)
+        return _switch.run_in_thread(self, fn, args, kwargs)
+
+    def enter(self) -> Guard:
+        """A context manager whose body runs inside: ``with ns.enter() as host:``.
+
+        Returns:
+            A guard, whose ``__enter__`` moves the thread and gives `host` as
+            for `do`, and whose ``__exit__`` brings it home.
+
+        Raises (at the start of the body):
+            ClosedError: the handle is closed.
+            NotPermittedError: the target may not be entered, or the thread
+                could not come home (`do` finds a way there).
+        Raises (at its end):
+            OrderError: another guard of this thread is still inside, or the
+                guard is left on another thread.
+            RestoreError: the thread could not be brought home.
+
+        Thread: the body must end on the thread it began on and must not
+            await: in between, everything else on that thread is inside.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 3.0 (setns).
+        Source: setns(2).
+        """
+        return Guard(self)
+
+    def set(self) -> None:
+        """Move the calling thread into the namespace for good.
+
+        For threads of your own that shall live there. Inside a body, its end
+        still brings the thread home.
+
+        Raises:
+            ClosedError: the handle is closed.
+            NotPermittedError: the namespace may not be entered.
+
+        Thread: the calling thread alone.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 3.0.
+        Source: setns(2).
+        """
+        call(lib.netns_set, self._cell[0])
+        lib.netns__forget_host()
+
+    # What it is
+
+    def fileno(self) -> int:
+        """The handle's own descriptor: an int, close-on-exec, valid until closed.
+
+        Raises:
+            ClosedError: the handle is closed.
+
+        Thread: any. Privilege: none. Since: Linux 3.0. Source: setns(2).
+        """
+        fd: int = lib.netns_fd(self._cell[0])
+        if fd < 0:
+            raise closed()
+        return fd
+
+    @property
+    def path(self) -> str | None:
+        """The path it was opened or created by, or None."""
+        return self._path
+
+    @property
+    def name(self) -> str | None:
+        """The name in the run directory it was opened or created by, or None."""
+        return self._name
+
+    @property
+    def ino(self) -> int:
+        """The namespace's inode number, known also after closing.
+
+        It names the namespace while something keeps that alive: the kernel
+        gives the numbers of dead namespaces to new ones.
+        """
+        return int(lib.netns_ino(self._cell[0]))
+
+    @property
+    def dev(self) -> int:
+        """The device of the file system of namespaces (nsfs), as st_dev."""
+        return int(lib.netns_dev(self._cell[0]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NetNS):
+            return NotImplemented
+        if self is other:
+            return True
+        return (
+            not self.closed and not other.closed and (self.dev, self.ino) == (other.dev, other.ino)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.dev, self.ino))
+
+    def __repr__(self) -> str:
+        label = self._name or self._path
+        return (
+            f"<{'closed ' if self.closed else ''}NetNS"
+            f"{f' {label!r}' if label else ''} net:[{self.ino}]>"
+        )
+
+    # How it is kept
+
+    def pin(self, target: Target) -> None:
+        """Give the namespace a name, or bind it at a path, so that it outlives its users.
+
+        Args:
+            target: a name (no ``/``) for the run directory, as `create` makes
+                it; or a path (with ``/``, or an os.PathLike), whose file must
+                not exist and whose directory must. `delete` undoes it.
+
+        Raises:
+            ClosedError: the handle is closed.
+            ExistsError: the name or the file is there.
+            InvalidTypeError, InvalidValueError: target cannot be one.
+            NotFoundError: the path's directory is not there.
+            NotPermittedError: see below.
+            KernelError: ENOSPC where fs.mount-max is reached, and the like.
+
+        Thread: any. Waits while another process holds the run directory's lock.
+        Privilege: CAP_SYS_ADMIN over the mount namespace, and write access to
+            the directory.
+        Since: Linux 3.0; by descriptors alone from 5.2 (move_mount).
+        Source: ip-netns(8), move_mount(2), mount(2).
+        """
+        call(lib.netns_pin, self._cell[0], ffi.NULL, encode(target))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Give the namespace up; the handle raises `ClosedError` from now on.
+
+        Closing twice is fine. Uses under way on other threads go on to their
+        end in this namespace.
+
+        Thread: any. Privilege: none. Since: any. Source: close(2).
+        """
+        lib.netns_close(self._cell[0])
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise closed()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed:
+            warn(f"unclosed {self!r}", ResourceWarning, 2, self)
+
+
+class _Host(NetNS):
+    """The library's own handle on a caller's home, which a body gets."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Nothing: it is not the body's to close."""
+
+    def __del__(self) -> None:
+        """No warning either."""
+
+
+def opened(
+    function: Callable[..., int],
+    *args: Any,
+    name: str | None = None,
+    path: str | None = None,
+    kind: type[NetNS] = NetNS,
+) -> NetNS:
+    """The handle that a native call gives."""
+    # The object owns what the call puts into its cell: an exception from a
+    # signal handler behind the call leaks nothing.
+    ns = kind.__new__(kind)
+    ns._cell = ffi.cast("struct netns **", ns._cell_address)
+    ns._name = name
+    ns._path = path
+    call(function, *args, ns._cell)
+    return ns
+
+
+def _host() -> NetNS:
+    return opened(lib.netns_host, kind=_Host)
+
+
+def lent(ns: NetNS) -> NetNS:
+    """The same namespace as the library's own handle, for a body to be given."""
+    return opened(lib.netns_open_fd, ns.fileno(), kind=_Host)
+
+
+def current() -> NetNS:
+    """The namespace of the calling thread.
+
+    Never that of the process, which has none: ``/proc/self/ns/net`` is that of
+    its main thread.
+
+    Returns:
+        A handle.
+
+    Raises:
+        KernelError: no descriptor left; ENOSYS with neither /proc nor the
+            pidfd call of Linux 6.11.
+
+    Thread: the calling thread. Privilege: none. Since: Linux 3.0.
+    Source: namespaces(7), proc_pid_ns(5).
+    """
+    return opened(lib.netns_current)
+
+
+def open(target: Target) -> NetNS:
+    """The namespace at a name or a path.
+
+    Args:
+        target: a name (a str without ``/``) in the run directory; or a path
+            (a str with ``/``, or any os.PathLike).
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotFoundError: nothing is there.
+        NotNamespaceError: what is there is no network namespace. FIFOs and
+            devices are refused without being opened, links as names too.
+        NotPermittedError: it may not be opened.
+        InvalidTypeError, InvalidValueError: target is neither.
+
+    Thread: any. Privilege: search permission; for paths under /proc/PID that
+        of ptrace(2) (CAP_SYS_PTRACE).
+    Since: Linux 3.0. Source: ioctl_ns(2), ip-netns(8).
+    """
+    encoded = encode(target)
+    text = os.fsdecode(encoded)
+    if "/" in text:
+        return opened(lib.netns_open, ffi.NULL, encoded, path=text)
+    return opened(lib.netns_open, ffi.NULL, encoded, name=text, path=f"{run_directory()}/{text}")
+
+
+def from_pid(pid: int) -> NetNS:
+    """The namespace of a process's main thread.
+
+    Args:
+        pid: a process id in the caller's pid namespace.
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotFoundError: no such process.
+        NotPermittedError: its namespace may not be looked at.
+        InvalidTypeError, InvalidValueError: pid is not an int from 1.
+
+    Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
+    Since: Linux 3.0. Source: proc_pid_ns(5), ptrace(2).
+    """
+    return opened(lib.netns_open_pid, number(pid, "a pid", 1), path=f"/proc/{pid}/ns/net")
+
+
+def from_thread(tid: int, pid: int | None = None) -> NetNS:
+    """The namespace of one thread.
+
+    Args:
+        tid: the kernel's id of the thread (`threading.get_native_id`).
+        pid: its process; None for the caller's own.
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotFoundError: that process has no such thread.
+        NotPermittedError: its namespace may not be looked at.
+        InvalidTypeError, InvalidValueError: not ints from 1.
+
+    Thread: any. Privilege: none for the caller's own threads; otherwise
+        PTRACE_MODE_READ (CAP_SYS_PTRACE).
+    Since: Linux 3.0. Source: proc_pid_task(5), ptrace(2).
+    """
+    number(tid, "a thread id", 1)
+    if pid is not None:
+        number(pid, "a pid", 1)
+    return opened(
+        lib.netns_open_thread, pid or 0, tid, path=f"/proc/{pid or 'self'}/task/{tid}/ns/net"
+    )
+
+
+def from_fd(fd: int) -> NetNS:
+    """The namespace that a descriptor refers to.
+
+    Args:
+        fd: an open descriptor of a namespace file. It is duplicated, and stays
+            the caller's to close.
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotNamespaceError: the descriptor is closed, or of something else.
+        InvalidTypeError, InvalidValueError: fd is not an int from 0.
+
+    Thread: any. Privilege: none. Since: Linux 3.0. Source: ioctl_ns(2).
+    """
+    return opened(lib.netns_open_fd, number(fd, "a descriptor", 0))
+
+
+def run_directory() -> str:
+    """Where names live, by the core's rule."""
+    buffer = ffi.new("char[]", lib.NETNS_PATH_SIZE)
+    length: int = lib.netns_rundir(buffer, lib.NETNS_PATH_SIZE)
+    if length < 0:
+        raise wrong_value("the run directory's path is too long", lib.NETNS_PATH_SIZE)
+    return os.fsdecode(ffi.string(buffer))

@@ -1,0 +1,20 @@
+"""The extension module that cffi makes of csrc/netns.h."""
+
+from typing import Any
+
+from ._handle import NetNS
+
+ffi: Any
+lib: Any
+
+class Handle:
+    _cell_address: int
+    _closed: bool
+
+class Guard:
+    entered: bool
+    active: bool
+    def __new__(cls, handle: Handle, /) -> Guard: ...
+    def __enter__(self) -> NetNS: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def close(self) -> None: ...

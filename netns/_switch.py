@@ -1,0 +1,120 @@
+"""What `do` needs beside the guard: fit functions, and a thread to fall back on."""
+
+from __future__ import annotations
+
+from ._errors import NotPermittedError, step_text, wrong_type
+from ._native import lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from typing_extensions import Concatenate, ParamSpec
+
+    from ._handle import NetNS, Target
+    from ._native import Guard
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+_CHECK_RETURN = step_text(lib.NETNS_STEP_CHECK_RETURN)
+_RUNS_LATER = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+
+
+def check_function(fn: Callable[..., object]) -> None:
+    """Refuse what a call does not run, only begins: its body would run outside."""
+    try:
+        flags = fn.__code__.co_flags
+    except AttributeError:
+        fn, flags = _unwrapped(fn)
+    if flags & _RUNS_LATER:
+        raise wrong_type(
+            "do() takes a function that runs when called: a coroutine, generator "
+            f"or async generator would run outside: {fn!r}",
+            fn,
+        )
+
+
+def _unwrapped(fn: Callable[..., object]) -> tuple[Callable[..., object], int]:
+    """What a partial or a callable object calls in the end, with its code's flags."""
+    from functools import partial
+
+    while isinstance(fn, partial):
+        fn = fn.func
+    if not callable(fn):
+        raise wrong_type("do() takes a function", fn)
+    code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
+    return fn, code.co_flags if code else 0
+
+
+def must_use_a_thread(guard: Guard, error: BaseException) -> bool:
+    """Whether the guard was refused because the thread could not come home."""
+    return (
+        not guard.entered and isinstance(error, NotPermittedError) and error.step == _CHECK_RETURN
+    )
+
+
+def run_in_thread(
+    ns: NetNS, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
+    """fn's result, or its exception, from a thread that lives in ns and ends."""
+    from contextvars import copy_context
+    from threading import Thread
+
+    from ._handle import current, lent
+
+    with current() as here:
+        host = lent(here)
+    context = copy_context()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            ns.set()
+            results.append(context.run(fn, host, *args, **kwargs))
+        except BaseException as error:
+            errors.append(error)
+
+    # A daemon: a caller that was interrupted does not wait for the body, and
+    # neither does the interpreter's end.
+    thread = Thread(target=body, name="netns-do", daemon=True)
+    thread.start()
+    thread.join()
+    if results:
+        return results[0]
+    error = errors.pop()
+    try:
+        raise error
+    finally:
+        del error  # its traceback holds this frame, which would hold it
+
+
+def do(
+    target: Target,
+    fn: Callable[Concatenate[NetNS, P], T],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Open target, call ``fn(host, *args, **kwargs)`` inside, close, return its result.
+
+    Args:
+        target: as for `open`.
+        fn: as for `NetNS.do`.
+
+    Returns:
+        What fn returns.
+
+    Raises:
+        What `open` and `NetNS.do` raise, and whatever fn raises.
+
+    Thread: the calling thread. Privilege: as `NetNS.do`. Since: Linux 3.0.
+    Source: setns(2).
+    """
+    from ._handle import open
+
+    check_function(fn)
+    with open(target) as ns:
+        return ns.do(fn, *args, **kwargs)
