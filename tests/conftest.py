@@ -1,0 +1,164 @@
+"""Namespaces of the tests' own, the way into a user namespace, the leak guard."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import netns
+
+INSIDE = "NETNS_TESTS_IN_USER_NAMESPACE"
+RUN = Path("/run/netns")
+PREFIX = "netns-test-"
+UNSHARE = ["unshare", "--map-root-user", "--net", "--mount"]
+
+
+def has_privilege() -> bool:
+    """Asked of the kernel in a child of unshare(1), not of the code under test."""
+    return (
+        subprocess.run(
+            ["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL
+        ).returncode
+        == 0
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Not root: the whole run begins again as root of a user namespace."""
+    if os.environ.get(INSIDE) or has_privilege():
+        return
+    say = sys.__stderr__ or sys.stderr
+    if shutil.which(UNSHARE[0]) is None:
+        pytest.exit("netns: neither privileged nor is there unshare(1) (util-linux)", 1)
+    probe = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True)
+    if probe.returncode:
+        pytest.exit(
+            "netns: the tests make network namespaces. They need CAP_SYS_ADMIN, or user "
+            f"namespaces, which this system forbids: {probe.stderr.strip()}",
+            1,
+        )
+    print(f"netns: not privileged; running in a user namespace: {' '.join(UNSHARE)}", file=say)
+    say.flush()
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if capture is not None:
+        capture.stop_global_capturing()
+    # /run is root's: the names of these tests live on a tmpfs over it, where
+    # iproute2 looks for them too.
+    script = 'mount -t tmpfs none /run && exec "$@"'
+    os.execvpe(
+        UNSHARE[0],
+        [*UNSHARE, "sh", "-c", script, "sh", sys.executable, sys.argv[0]]
+        + [str(arg) for arg in config.invocation_params.args],
+        {**os.environ, INSIDE: "1"},
+    )
+
+
+def pytest_report_header() -> str:
+    who = "root of a user namespace" if os.environ.get(INSIDE) else "privileged"
+    return f"netns: {netns.__version__}, {who}, Linux {os.uname().release}"
+
+
+def task_links() -> dict[str, str]:
+    """Each thread of this process with the text of its ns/net link."""
+    links = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            links[task.name] = os.readlink(task / "ns/net")
+        except OSError:  # the thread ended
+            continue
+    return links
+
+
+def here() -> str:
+    """Where the calling thread is, by the kernel's word and not the library's."""
+    return os.readlink("/proc/thread-self/ns/net")
+
+
+def descriptors() -> Counter[str]:
+    """What the process has open, by what it is."""
+    found: Counter[str] = Counter()
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            text = os.readlink(fd)
+        except FileNotFoundError:  # the directory's own
+            continue
+        found[text] += 1
+    return found
+
+
+def nsfs_mounts() -> list[str]:
+    with Path("/proc/self/mountinfo").open() as mounts:
+        return sorted(line.split()[4] for line in mounts if " - nsfs " in line)
+
+
+def world() -> dict[str, object]:
+    return {
+        "home": here(),
+        "descriptors": descriptors(),
+        "mounts": nsfs_mounts(),
+        "names": sorted(str(path) for path in RUN.glob(PREFIX + "*")),
+    }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def run_directory_as_found() -> Iterator[None]:
+    """A run directory that the tests made goes with them."""
+    found = RUN.is_dir()
+    yield
+    if not found and RUN.is_dir() and not any(RUN.iterdir()):
+        subprocess.run(["umount", RUN], check=True)
+        RUN.rmdir()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Every test leaves the thread, descriptors, threads, mounts and names as found."""
+    netns.new().close()
+    with netns.current() as home:
+        home.do(lambda host: None)  # the thread's own two descriptors
+    gc.collect()
+    before = world()
+    yield
+    gc.collect()
+    after = world()
+    assert after == before
+    # A joined thread is where it was until the kernel has taken it down.
+    strangers = [tid for tid, link in task_links().items() if link != before["home"]]
+    assert not [tid for tid in strangers if not ends(tid)]
+
+
+def ends(tid: str, seconds: float = 5.0) -> bool:
+    """Whether the thread is gone within that time."""
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/self/task/{tid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+@pytest.fixture
+def ns() -> Iterator[netns.NetNS]:
+    """A fresh namespace."""
+    with netns.new() as made:
+        yield made
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A name nobody has, gone afterwards whatever the test made of it."""
+    name = PREFIX + uuid.uuid4().hex[:12]
+    yield name
+    while subprocess.run(["umount", "-l", RUN / name], stderr=subprocess.DEVNULL).returncode == 0:
+        pass
+    (RUN / name).unlink(missing_ok=True)

@@ -1,0 +1,326 @@
+"""new, create, pin, delete: what is made, where, and what is left: nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import netns
+from conftest import RUN, descriptors, here, nsfs_mounts
+
+
+def test_new_does_not_move_the_caller() -> None:
+    home = here()
+    with netns.new() as ns:
+        assert here() == home != f"net:[{ns.ino}]"
+
+
+def test_new_is_gone_with_its_last_handle() -> None:
+    before = descriptors()
+    with netns.new() as ns:
+        assert ns.do(lambda host: here()) == f"net:[{ns.ino}]"
+    assert descriptors() == before
+
+
+def test_create_and_delete(name: str) -> None:
+    assert name not in netns.names()
+    with netns.create(name) as ns, netns.open(name) as again:
+        assert ns == again
+    assert name in netns.names()
+    assert (RUN / name).stat().st_ino == ns.ino
+    netns.delete(name)
+    assert name not in netns.names()
+    assert not (RUN / name).exists()
+    with pytest.raises(netns.NotFoundError):
+        netns.open(name)
+
+
+def test_create_an_existing_name(name: str) -> None:
+    with netns.create(name) as ns:
+        mounts = nsfs_mounts()
+        with pytest.raises(netns.ExistsError) as caught:
+            netns.create(name)
+        assert (caught.value.path, caught.value.errno) == (str(RUN / name), 17)
+        with netns.create(name, exist_ok=True) as same:
+            assert same == ns
+        with pytest.raises(netns.ExistsError):
+            ns.pin(name)
+        assert nsfs_mounts() == mounts
+
+
+@pytest.mark.parametrize(
+    "bad", ["", ".", "..", "a/b", "/", "/run/netns/x", "a\0b", "x" * 256, "é" * 128, "\ud800"]
+)
+def test_names_that_cannot_be(bad: str) -> None:
+    with netns.new() as ns, pytest.raises(netns.InvalidValueError):
+        netns.create(bad)
+    if "/" not in bad:
+        with netns.new() as ns, pytest.raises(netns.InvalidValueError):
+            ns.pin(bad)
+        with pytest.raises(netns.InvalidValueError):
+            netns.delete(bad)
+
+
+@pytest.mark.parametrize("bad", [None, 1, b"name", 1.5, ["name"]])
+def test_names_of_a_wrong_type(bad: str) -> None:
+    with netns.new() as ns:
+        for call in (netns.create, ns.pin, netns.delete):
+            with pytest.raises(netns.InvalidTypeError):
+                call(bad)
+
+
+@pytest.mark.parametrize(
+    "suffix", [" with blanks", "\nline", "\x1b[31m", "é", "\udcff", "%s", ";"]
+)
+def test_odd_names_are_names(name: str, suffix: str) -> None:
+    odd = name + suffix
+    netns.create(odd).close()
+    try:
+        assert odd in netns.names()
+        assert netns.is_netns(odd)
+    finally:
+        netns.delete(odd)
+
+
+def test_longest_name(name: str) -> None:
+    longest = name + "x" * (255 - len(name))
+    netns.create(longest).close()
+    netns.delete(longest)
+    assert longest not in netns.names()
+
+
+def test_pin_under_a_name_outlives_the_handle(name: str) -> None:
+    with netns.new() as ns:
+        ns.pin(name)
+    with netns.open(name) as again:
+        assert again.ino == ns.ino
+
+
+def test_pin_at_a_path(ns: netns.NetNS, tmp_path: Path) -> None:
+    path = tmp_path / "pinned"
+    ns.pin(path)
+    try:
+        with netns.open(path) as again:
+            assert again == ns
+        with pytest.raises(netns.ExistsError):
+            ns.pin(path)
+    finally:
+        netns.delete(path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(netns.NotFoundError) as caught:
+        ns.pin(tmp_path / "missing" / "pinned")
+    assert caught.value.path == str(tmp_path / "missing" / "pinned")
+
+
+def test_pin_of_a_closed_handle(ns: netns.NetNS, name: str, tmp_path: Path) -> None:
+    ns.close()
+    for target in (name, tmp_path / "pinned"):
+        with pytest.raises(netns.ClosedError):
+            ns.pin(target)
+    assert list(tmp_path.iterdir()) == []
+    assert not (RUN / name).exists()
+
+
+def test_delete_several_of_which_some_fail(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    netns.create(name).close()
+    netns.create(name + "-2").close()
+    with pytest.raises(netns.NotFoundError) as caught:
+        netns.delete(name + "-missing", name, tmp_path / "file", name + "-2")
+    assert [type(error) for error in caught.value.others] == [netns.NotNamespaceError]
+    assert not {name, name + "-2"} & set(netns.names())
+    assert (tmp_path / "file").exists()
+
+
+def test_delete_keeps_a_file_with_content(ns: netns.NetNS, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("content")
+    subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/fd/{ns.fileno()}", path], check=True)
+    assert netns.is_netns(path)
+    netns.delete(path)
+    assert path.read_text() == "content"
+
+
+def test_delete_unmounts_all_that_is_stacked(name: str) -> None:
+    with netns.create(name), netns.new() as other:
+        fd = f"/proc/{os.getpid()}/fd/{other.fileno()}"
+        subprocess.run(["mount", "--bind", fd, RUN / name], check=True)
+        assert nsfs_mounts().count(str(RUN / name)) == 2
+        netns.delete(name)
+        assert nsfs_mounts().count(str(RUN / name)) == 0
+    assert not (RUN / name).exists()
+
+
+def test_delete_of_another_kind_of_namespace(name: str) -> None:
+    netns.create(name).close()
+    netns.delete(name)
+    (RUN / name).touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/uts", RUN / name], check=True)
+    with pytest.raises(netns.NotNamespaceError):
+        netns.delete(name)
+    assert nsfs_mounts().count(str(RUN / name)) == 1
+
+
+def test_delete_with_a_bad_target_deletes_nothing(name: str) -> None:
+    netns.create(name).close()
+    with pytest.raises(netns.InvalidTypeError):
+        netns.delete(name, 1)  # type: ignore[arg-type]
+    assert name in netns.names()
+
+
+@pytest.mark.parametrize("kind", ["file", "full", "directory", "fifo", "link"])
+def test_delete_touches_nothing_but_namespaces(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/proc/self/ns/net")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.write_text("full" if kind == "full" else "")
+    with pytest.raises(netns.NotNamespaceError) as caught:
+        netns.delete(path)
+    assert caught.value.path == str(path)
+    assert path.is_symlink() or path.exists()
+
+
+def leave_behind(name: str, mode: int) -> None:
+    """The file of a creator that died before it bound a namespace over it."""
+    netns.create(name).close()  # makes the run directory
+    netns.delete(name)
+    os.close(os.open(RUN / name, os.O_CREAT | os.O_EXCL, mode))
+
+
+def test_leftovers_are_no_namespaces(name: str) -> None:
+    leave_behind(name, 0o400)
+    assert name not in netns.names()
+    with pytest.raises(netns.NotFoundError):
+        netns.open(name)
+    with netns.create(name) as ns, netns.open(name) as again:
+        assert ns == again
+    assert nsfs_mounts().count(str(RUN / name)) == 1
+
+
+def test_leftovers_can_be_deleted(name: str) -> None:
+    leave_behind(name, 0o000)
+    netns.delete(name)
+    assert not (RUN / name).exists()
+
+
+def test_a_creator_of_iproute2_is_given_time(name: str) -> None:
+    """Its file may be about to be bound over; after some seconds it is taken for dead."""
+    leave_behind(name, 0o000)
+    with pytest.raises(netns.ExistsError):
+        netns.create(name)
+    deadline = (RUN / name).stat().st_ctime + 30
+    while True:
+        try:
+            with netns.create(name):
+                break
+        except netns.ExistsError:
+            assert time.time() < deadline
+            time.sleep(0.5)  # nothing tells when a file has come of age
+    assert name in netns.names()
+
+
+def test_concurrent_creators_have_one_winner(name: str) -> None:
+    workers = 16
+
+    def attempt(_: int) -> netns.NetNS | None:
+        try:
+            return netns.create(name)
+        except netns.ExistsError:
+            return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in range(5):
+            made = [ns for ns in pool.map(attempt, range(workers)) if ns is not None]
+            assert len(made) == 1
+            assert (RUN / name).stat().st_ino == made[0].ino
+            assert nsfs_mounts().count(str(RUN / name)) == 1
+            made[0].close()
+            netns.delete(name)
+
+
+def test_exist_ok_while_others_delete(name: str) -> None:
+    rounds = 50
+
+    def create(_: int) -> int:
+        with netns.create(name, exist_ok=True) as ns:
+            return ns.ino
+
+    def delete(_: int) -> None:
+        try:
+            netns.delete(name)
+        except netns.NotFoundError:
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        created = [pool.submit(create, i) for i in range(rounds)]
+        deleted = [pool.submit(delete, i) for i in range(rounds)]
+        assert all(future.result() for future in created)
+        for future in deleted:
+            future.result()
+
+
+def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "missing") -> Path:
+    path = tmp_path / "run"
+    if kind == "file":
+        path.touch()
+    elif kind == "link":
+        (tmp_path / "real").mkdir()
+        path.symlink_to("real")
+    monkeypatch.setenv("NETNS_RUN_DIR", str(path))
+    return path
+
+
+def test_a_run_directory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = run_directory(tmp_path, monkeypatch)
+    assert netns.names() == []
+    with pytest.raises(netns.NotFoundError):
+        netns.open("a")
+    with pytest.raises(netns.NotFoundError):
+        netns.delete("a")
+    assert not path.exists()
+    try:
+        for _ in range(2):
+            with netns.create("a") as ns:
+                assert ns.path == str(path / "a")
+            assert netns.names() == ["a"]
+            with Path("/proc/self/mountinfo").open() as mounts:
+                fields = [line.split() for line in mounts if str(path) in line]
+            assert [line[4] for line in fields].count(str(path)) == 1  # not over and over
+            assert [line[6].split(":")[0] for line in fields] == ["shared", "shared"]
+            netns.delete("a")
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_run_directory_that_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    run_directory(tmp_path, monkeypatch, kind)
+    for call in (netns.create, netns.open, netns.delete):
+        with pytest.raises(netns.Error) as caught:
+            call("a")
+        assert caught.value.errno
+        assert caught.value.path
+    with pytest.raises(netns.Error):
+        netns.names()
+    assert not list(tmp_path.glob("real/*"))
+
+
+def test_the_rootless_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$XDG_RUNTIME_DIR/netns, but only where /var/run is another user's."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(netns.NotFoundError) as caught:
+        netns.open("a")
+    mine = Path("/var/run").stat().st_uid == os.geteuid()
+    assert caught.value.path == (str(RUN / "a") if mine else str(tmp_path / "netns" / "a"))

@@ -1,0 +1,67 @@
+"""What is public: each name once, documented, typed, and cheap to import."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import netns
+
+CSRC = Path(__file__).resolve().parent.parent / "csrc"
+DOCUMENTED = ("Thread:", "Privilege:", "Since:", "Source:")
+
+
+def test_all_is_what_is_public() -> None:
+    public = {
+        name
+        for name, value in vars(netns).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(netns.__all__)
+    assert netns.__all__ == sorted(netns.__all__)
+
+
+def test_functions_and_methods_are_documented() -> None:
+    functions = [getattr(netns, name) for name in netns.__all__]
+    functions += [getattr(netns.NetNS, name) for name in vars(netns.NetNS) if name[0] != "_"]
+    for function in functions:
+        doc = inspect.getdoc(function)
+        assert doc, function
+        if inspect.isfunction(function):
+            assert [word for word in DOCUMENTED if word not in doc] == [], function
+
+
+def test_version_is_the_headers() -> None:
+    match = re.search(r'NETNS_VERSION "(.+)"', (CSRC / "netns.h").read_text())
+    assert match is not None
+    assert netns.__version__ == match.group(1)
+
+
+def test_import_is_light() -> None:
+    """Heavy modules wait until they are needed."""
+    script = "import sys; import netns; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path}; {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(run.stdout.split())
+    heavy = "typing asyncio subprocess socket threading contextlib dataclasses enum logging"
+    assert not loaded & {*heavy.split(), "concurrent.futures", "inspect", "re", "contextvars"}
+
+
+def test_the_extension_exports_nothing_else() -> None:
+    """Or a host with a libnetns of its own would capture the extension's calls."""
+    from netns import _native
+
+    run = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", _native.__file__],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[-1] for line in run.stdout.splitlines()] == ["PyInit__native"]

@@ -1,0 +1,100 @@
+"""Both ways with ip netns: what one makes the other lists, uses and deletes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netns
+from conftest import RUN, here, nsfs_mounts
+
+IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def iproute2() -> None:
+    if IP is None:
+        reason = "iproute2 (ip) is not installed"
+        pytest.skip(reason)
+
+
+def ip(*args: str) -> str:
+    assert IP is not None
+    run = subprocess.run([IP, *args], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_ip_netns_lists_runs_in_and_deletes_ours(name: str) -> None:
+    with netns.create(name) as ns:
+        assert name in [line.split()[0] for line in ip("netns", "list").splitlines()]
+        link = ip("netns", "exec", name, "readlink", "/proc/self/ns/net").strip()
+        assert link == f"net:[{ns.ino}]"
+        ip("netns", "delete", name)
+        assert name not in netns.names()
+        assert not (RUN / name).exists()
+        assert ns.do(lambda host: here()) == link  # the handle keeps it alive
+
+
+def test_ours_list_run_in_and_delete_those_of_ip_netns(name: str) -> None:
+    ip("netns", "add", name)
+    assert name in netns.names()
+    with netns.open(name) as ns:
+        link = ip("netns", "exec", name, "readlink", "/proc/self/ns/net").strip()
+        assert ns.do(lambda host: here()) == link
+    with pytest.raises(netns.ExistsError):
+        netns.create(name)
+    netns.delete(name)
+    assert name not in ip("netns", "list").split()
+    assert not (RUN / name).exists()
+
+
+def test_ip_netns_refuses_a_name_of_ours(name: str) -> None:
+    netns.create(name).close()
+    assert IP is not None
+    run = subprocess.run([IP, "netns", "add", name], capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "File exists" in run.stderr
+    assert nsfs_mounts().count(str(RUN / name)) == 1
+
+
+def test_the_run_directory_is_shared_once(name: str) -> None:
+    """Whoever makes it, it is one mount, in a peer group of its own."""
+    ip("netns", "add", name)
+    netns.create(f"{name}-2").close()
+    ip("netns", "add", f"{name}-3")
+    try:
+        with Path("/proc/self/mountinfo").open() as mounts:
+            lines = [line.split() for line in mounts]
+        assert [line[6].split(":")[0] for line in lines if line[4] == str(RUN)] == ["shared"]
+        assert sorted(line[4] for line in lines if name in line[4]) == [
+            str(RUN / name),
+            str(RUN / f"{name}-2"),
+            str(RUN / f"{name}-3"),
+        ]
+    finally:
+        netns.delete(name, f"{name}-2", f"{name}-3")
+
+
+def test_concurrent_creators_of_both_kinds(name: str) -> None:
+    """One winner each, in several processes, and no stacked mounts."""
+    assert IP is not None
+    for turn in range(8):
+        target = f"{name}-{turn}"
+        ours = [sys.executable, "-c", f"import netns; netns.create({target!r}).close()"]
+        theirs = [IP, "netns", "add", target]
+        processes = [
+            subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            for command in (ours, theirs, ours, theirs)
+        ]
+        try:
+            assert sorted(process.wait() == 0 for process in processes) == [False] * 3 + [True]
+            assert nsfs_mounts().count(str(RUN / target)) == 1
+            assert netns.is_netns(target)
+        finally:
+            netns.delete(target)
+        assert not (RUN / target).exists()
