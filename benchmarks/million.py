@@ -26,7 +26,7 @@ def held() -> tuple[int, int, int]:
 
 
 def main(calls: int) -> int:
-    inodes = []
+    inodes: list[int] = []
 
     def body(host: netns.NetNS, step: int) -> int:
         inodes[:] = [host.ino]
