@@ -54,12 +54,13 @@ def pytest_configure(config: pytest.Config) -> None:
         capture.stop_global_capturing()
     # /run is root's: the names of these tests live on a tmpfs over it, where
     # iproute2 looks for them too.
-    script = 'mount -t tmpfs none /run && exec "$@"'
+    script = 'mount -t tmpfs none /run && mkdir /run/tmp && exec "$@"'
     os.execvpe(
         UNSHARE[0],
         [*UNSHARE, "sh", "-c", script, "sh", sys.executable, sys.argv[0]]
         + [str(arg) for arg in config.invocation_params.args],
-        {**os.environ, INSIDE: "1"},
+        # The name of root's own temporary directory is taken, by root.
+        {**os.environ, INSIDE: "1", "PYTEST_DEBUG_TEMPROOT": "/run/tmp"},
     )
 
 
