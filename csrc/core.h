@@ -80,6 +80,10 @@ struct place {
 
 enum place_use { PLACE_READ, PLACE_CHANGE, PLACE_MAKE };
 
+/* "/proc/self/fd/N": the way from a descriptor for calls that take a path. */
+#define FD_PATH_SIZE 32
+const char *netns__fd_path(char *buf, int fd);
+
 int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err);
 void netns__place_done(struct place *place);

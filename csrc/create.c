@@ -109,19 +109,18 @@ static int make_point(const struct place *place, bool *made)
 /* By descriptors alone; by their names in /proc where the kernel is older. */
 static int bind_over(int ns, int point)
 {
-	char source[32], target[32];
+	char source[FD_PATH_SIZE], target[FD_PATH_SIZE];
 	int tree, ret;
 
-	tree = ret = sys_open_tree(ns);
+	tree = ret = sys_open_tree(ns, 0);
 	if (tree >= 0) {
 		ret = sys_move_mount(tree, point);
 		sys_close(tree);
 	}
 	if (ret != -ENOSYS && ret != -EPERM)
 		return ret;
-	snprintf(source, sizeof(source), "/proc/self/fd/%d", ns);
-	snprintf(target, sizeof(target), "/proc/self/fd/%d", point);
-	return sys_mount(source, target, MS_BIND);
+	return sys_mount(netns__fd_path(source, ns),
+			 netns__fd_path(target, point), MS_BIND);
 }
 
 static int pin_at(const struct place *place, int ns, struct netns_error *err)

@@ -61,6 +61,7 @@ int netns__fail(struct netns_error *err, int ret, enum netns_step step,
 /* Hands on an error that was kept until it was sure to be one. */
 int netns__pass(struct netns_error *err, const struct netns_error *kept)
 {
-	return netns__fail(err, -kept->err, (enum netns_step)kept->step,
-			   kept->path);
+	if (err)
+		*err = *kept;
+	return -kept->err;
 }

@@ -1,5 +1,9 @@
-"""Declares the extension module: the cdef is what the headers have marked."""
+"""Declares the extension module: the cdef is what the headers have marked.
 
+With NETNS_FAULTS set in the environment it is a test build, with the fault seam.
+"""
+
+import os
 import re
 import sysconfig
 from pathlib import Path
@@ -7,7 +11,9 @@ from pathlib import Path
 from cffi import FFI
 
 CSRC = Path(__file__).resolve().parent
-HEADERS = ("netns.h", "ffi_types.h")
+FAULTS = bool(os.environ.get("NETNS_FAULTS"))
+HEADERS = ["netns.h", "ffi_types.h"] + ["fault.h"] * FAULTS
+SOURCES = [path.name for path in CSRC.glob("*.c") if FAULTS or path.name != "fault.c"]
 MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -27,9 +33,10 @@ for header in HEADERS:
 ffi.set_source(
     "netns._native",
     "".join(f'#include "{header}"\n' for header in HEADERS),
-    sources=sorted(f"csrc/{path.name}" for path in CSRC.glob("*.c") if path.name != "fault.c"),
+    sources=sorted(f"csrc/{name}" for name in SOURCES),
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("NETNS_EXTENSION", None)]
+    + [("NETNS_FAULTS", None)] * FAULTS
     + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),
     extra_compile_args=["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
     py_limited_api=not FREE_THREADED,

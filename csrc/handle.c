@@ -124,11 +124,10 @@ static int is_nsfs(int fd)
 /* Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type. */
 static int type_from_link(int fd)
 {
-	char path[32], text[8];
-	int ret;
+	char path[FD_PATH_SIZE], text[8];
+	int ret = sys_readlinkat(AT_FDCWD, netns__fd_path(path, fd), text,
+				 sizeof(text));
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ret = sys_readlinkat(AT_FDCWD, path, text, sizeof(text));
 	if (ret < 0)
 		return ret;
 	return ret > 5 && !memcmp(text, "net:[", 5) ? CLONE_NEWNET : 0;
@@ -173,11 +172,9 @@ static int wrap_unknown(int fd, const char *path, struct netns **ns,
  */
 static int reopen(int peek, int dir, const char *name)
 {
-	char path[32];
-	int ret;
+	char path[FD_PATH_SIZE];
+	int ret = sys_openat(AT_FDCWD, netns__fd_path(path, peek), O_RDONLY, 0);
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", peek);
-	ret = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
 	if (ret == -ENOENT)
 		ret = sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
 				 0);

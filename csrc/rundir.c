@@ -37,6 +37,12 @@ int netns_rundir(char *buf, size_t size)
 	return (size_t)length < size ? length : -ENAMETOOLONG;
 }
 
+const char *netns__fd_path(char *buf, int fd)
+{
+	snprintf(buf, FD_PATH_SIZE, "/proc/self/fd/%d", fd);
+	return buf;
+}
+
 /* An empty file that a creator left, or has not bound a namespace over yet. */
 bool netns__is_leftover(const struct stat *st)
 {
@@ -46,22 +52,59 @@ bool netns__is_leftover(const struct stat *st)
 
 /*
  * A mount on itself that propagates to the mount namespaces made from this
- * one, so that unmounting a name here frees it there too. Private first: a
- * bind mount starts in the peer group of the mount it was made from, and what
- * is mounted on it would appear below it as well. Only under the lock, or the
- * directory is mounted on itself over and over (https://bugs.debian.org/949235).
+ * one, so that unmounting a name here frees it there too. In a peer group of
+ * its own: a bind mount starts in the group of the mount it was made from, and
+ * what is mounted on it would appear below it as well. Only under the lock, or
+ * the directory is mounted on itself over and over
+ * (https://bugs.debian.org/949235).
+ *
+ * Made aside and attached when it is right (Linux 5.12), so that a process
+ * killed on the way leaves nothing; step by step before.
  */
-static int share(const char *dir)
-{
-	int ret = sys_mount("", dir, MS_SHARED);
+enum shared { SHARED, ATTACHED, BOUND };
 
-	if (ret != -EINVAL)
-		return ret;
-	ret = sys_mount(dir, dir, MS_BIND | MS_REC);
+static int mount_on_itself(int dir)
+{
+	char path[FD_PATH_SIZE];
+	int tree, ret;
+
+	tree = ret = sys_open_tree(dir, AT_RECURSIVE);
+	if (tree >= 0) {
+		ret = sys_mount_setattr(tree, MS_PRIVATE, AT_RECURSIVE);
+		if (!ret)
+			ret = sys_mount_setattr(tree, MS_SHARED, AT_RECURSIVE);
+		if (!ret)
+			ret = sys_move_mount(tree, dir);
+		sys_close(tree);
+	}
+	if (ret != -ENOSYS && ret != -EPERM)
+		return ret < 0 ? ret : ATTACHED;
+	netns__fd_path(path, dir);
+	ret = sys_mount(path, path, MS_BIND | MS_REC);
+	return ret < 0 ? ret : BOUND;
+}
+
+static int set_propagation(int dir, unsigned int propagation)
+{
+	char path[FD_PATH_SIZE];
+	int ret = sys_mount_setattr(dir, propagation, 0);
+
+	if (ret == -ENOSYS || ret == -EPERM)
+		ret = sys_mount("", netns__fd_path(path, dir), propagation);
+	return ret;
+}
+
+/* What is left to do behind it: nothing, or to open what lies on dir now. */
+static int share(int dir, enum shared so_far)
+{
+	int ret = 0;
+
+	if (so_far == BOUND)
+		ret = set_propagation(dir, MS_PRIVATE);
 	if (!ret)
-		ret = sys_mount("", dir, MS_PRIVATE | MS_REC);
-	if (!ret)
-		ret = sys_mount("", dir, MS_SHARED | MS_REC);
+		ret = set_propagation(dir, MS_SHARED);
+	if (ret == -EINVAL && so_far == SHARED)
+		ret = mount_on_itself(dir);
 	return ret;
 }
 
@@ -96,6 +139,7 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err)
 {
 	char dir[NETNS_PATH_SIZE];
+	enum shared so_far = SHARED;
 	enum netns_step step;
 	int flags, ret;
 
@@ -128,18 +172,22 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 		goto out;
 	if (!place->is_name)
 		return 0;
-	if (use == PLACE_MAKE) {
-		step = NETNS_STEP_SHARE_RUNDIR;
-		ret = share(dir);
+	do {
+		/* What was opened may lie below what was mounted since. */
+		if (place->dir != place->lock)
+			sys_close(place->dir);
+		place->dir = -1;
+		step = NETNS_STEP_OPEN_RUNDIR;
+		ret = sys_openat(AT_FDCWD, dir, flags, 0);
 		if (ret < 0)
 			goto out;
-	}
-	/* What was opened may lie below what was mounted since. */
-	step = NETNS_STEP_OPEN_RUNDIR;
-	ret = sys_openat(AT_FDCWD, dir, flags, 0);
-	if (ret < 0)
-		goto out;
-	place->dir = ret;
+		place->dir = ret;
+		step = NETNS_STEP_SHARE_RUNDIR;
+		ret = use == PLACE_MAKE ? share(place->dir, so_far) : SHARED;
+		if (ret < 0)
+			goto out;
+		so_far = (enum shared)ret;
+	} while (so_far != SHARED);
 	return 0;
 out:
 	netns__place_done(place);

@@ -51,6 +51,12 @@
 #ifndef SYS_move_mount
 #define SYS_move_mount 429
 #endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -138,12 +144,24 @@ static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
 	return SYS_RESULT(syscall(SYS_pidfd_open, pid, flags));
 }
 
-static inline int sys_open_tree(int fd)
+static inline int sys_open_tree(int fd, unsigned int flags)
 {
 	FAULT(OPEN_TREE);
 	return SYS_RESULT(syscall(SYS_open_tree, fd, "",
 				  SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
-					  0x1000 /* AT_EMPTY_PATH */));
+					  AT_EMPTY_PATH | flags));
+}
+
+static inline int sys_mount_setattr(int tree, uint64_t propagation,
+				    unsigned int flags)
+{
+	struct {
+		uint64_t attr_set, attr_clr, propagation, userns_fd;
+	} attr = { .propagation = propagation };
+
+	FAULT(MOUNT_SETATTR);
+	return SYS_RESULT(syscall(SYS_mount_setattr, tree, "",
+				  AT_EMPTY_PATH | flags, &attr, sizeof(attr)));
 }
 
 static inline int sys_move_mount(int tree, int point)
