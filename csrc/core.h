@@ -30,6 +30,7 @@ int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
 int netns__open_here(int *fd, struct netns_error *err);
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path);
+int netns__check_type(int fd);
 int netns__hold(struct netns *ns, struct netns_error *err);
 void netns__release(struct netns *ns);
 uint64_t netns__owner(struct netns *ns);

@@ -34,21 +34,25 @@ static int append(struct list *list, const char *name)
 
 /*
  * stat first: it opens nothing, so that leftovers, FIFOs and devices are
- * passed over. Only what lies on nsfs is opened, to ask for its type.
+ * passed over. Only what lies on nsfs is opened, to ask for its type. What
+ * vanishes meanwhile is none; what can't be looked at is an error, not a gap.
  */
-static bool is_network_namespace(int dir, const char *name, dev_t nsfs)
+static int is_network_namespace(int dir, const char *name, dev_t nsfs)
 {
 	struct stat st;
 	int fd, ret;
 
-	if (sys_fstatat(dir, name, &st) < 0 || st.st_dev != nsfs)
-		return false;
+	ret = sys_fstatat(dir, name, &st);
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	if (st.st_dev != nsfs)
+		return 0;
 	fd = sys_openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)
-		return false;
-	ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
+		return fd == -ENOENT ? 0 : fd;
+	ret = netns__check_type(fd);
 	sys_close(fd);
-	return ret == CLONE_NEWNET || ret == -ENOTTY;
+	return ret == -EINVAL ? 0 : ret < 0 ? ret : 1;
 }
 
 static int nsfs_device(dev_t *dev, struct netns_error *err)
@@ -71,9 +75,9 @@ static int list_names(DIR *dir, dev_t nsfs, struct list *list)
 	int ret;
 
 	while (errno = 0, entry = readdir(dir)) {
-		if (!is_network_namespace(dirfd(dir), entry->d_name, nsfs))
-			continue;
-		ret = append(list, entry->d_name);
+		ret = is_network_namespace(dirfd(dir), entry->d_name, nsfs);
+		if (ret > 0)
+			ret = append(list, entry->d_name);
 		if (ret < 0)
 			return ret;
 	}

@@ -16,6 +16,7 @@ static const char *const names[FAULT_CALLS] = {
 	[FAULT_FSTAT] = "fstat",
 	[FAULT_FSTATAT] = "fstatat",
 	[FAULT_FSTATFS] = "fstatfs",
+	[FAULT_STATX] = "statx",
 	[FAULT_IOCTL] = "ioctl",
 	[FAULT_SETNS] = "setns",
 	[FAULT_UNSHARE] = "unshare",

@@ -121,7 +121,11 @@ static int is_nsfs(int fd)
 	return ret < 0 ? ret : (unsigned long)sf.f_type == NSFS_MAGIC;
 }
 
-/* Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type. */
+/*
+ * Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type,
+ * and that of a mounted one is its path. Such a one is taken for what it is
+ * said to be: setns(2), told to expect a network namespace, refuses others.
+ */
 static int type_from_link(int fd)
 {
 	char path[FD_PATH_SIZE], text[8];
@@ -130,14 +134,16 @@ static int type_from_link(int fd)
 
 	if (ret < 0)
 		return ret;
-	return ret > 5 && !memcmp(text, "net:[", 5) ? CLONE_NEWNET : 0;
+	return text[0] == '/' || (ret > 5 && !memcmp(text, "net:[", 5))
+		     ? CLONE_NEWNET
+		     : 0;
 }
 
 /*
  * Only nsfs is asked for the type: the request's number may mean something
  * else to another driver.
  */
-static int check_type(int fd)
+int netns__check_type(int fd)
 {
 	int ret = is_nsfs(fd);
 
@@ -155,7 +161,7 @@ static int check_type(int fd)
 static int wrap_unknown(int fd, const char *path, struct netns **ns,
 			struct netns_error *err)
 {
-	int ret = check_type(fd);
+	int ret = netns__check_type(fd);
 
 	if (ret < 0) {
 		sys_close(fd);
@@ -202,7 +208,7 @@ int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		if (fd < 0)
 			return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET,
 					   path);
-		ret = check_type(fd);
+		ret = netns__check_type(fd);
 		if (!ret)
 			return fd;
 		peek = fd;

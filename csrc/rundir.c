@@ -103,9 +103,10 @@ static int share(int dir, enum shared so_far)
 		ret = set_propagation(dir, MS_PRIVATE);
 	if (!ret)
 		ret = set_propagation(dir, MS_SHARED);
-	if (ret == -EINVAL && so_far == SHARED)
-		ret = mount_on_itself(dir);
-	return ret;
+	if (ret != -EINVAL || so_far != SHARED)
+		return ret;
+	/* As it should be, for what is no mount; mounts are not to pile up. */
+	return sys_is_mount(dir) == 1 ? ret : mount_on_itself(dir);
 }
 
 static int split(struct place *place, const char *rundir, const char *target,

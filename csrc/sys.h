@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/stat.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -60,6 +61,7 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+#define SYS_STATX_ATTR_MOUNT_ROOT   0x2000
 #define SYS_NS_GET_USERNS	    _IO(0xb7, 0x1)
 #define SYS_NS_GET_NSTYPE	    _IO(0xb7, 0x3)
 #define SYS_PIDFD_THREAD	    O_EXCL
@@ -170,6 +172,21 @@ static inline int sys_move_mount(int tree, int point)
 	return SYS_RESULT(syscall(SYS_move_mount, tree, "", point, "",
 				  SYS_MOVE_MOUNT_F_EMPTY_PATH |
 					  SYS_MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+/* 1, 0, or -errno: -ENOSYS where the kernel can't tell (before Linux 5.8). */
+static inline int sys_is_mount(int fd)
+{
+	struct statx sx;
+	int ret;
+
+	FAULT(STATX);
+	ret = SYS_RESULT(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &sx));
+	if (ret < 0)
+		return ret;
+	if (!(sx.stx_attributes_mask & SYS_STATX_ATTR_MOUNT_ROOT))
+		return -ENOSYS;
+	return (sx.stx_attributes & SYS_STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 static inline int sys_mount(const char *source, const char *target,

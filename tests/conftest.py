@@ -7,19 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import netns
+from support import PREFIX, RUN, ends, task_links, world
 
 INSIDE = "NETNS_TESTS_IN_USER_NAMESPACE"
-RUN = Path("/run/netns")
-PREFIX = "netns-test-"
 UNSHARE = ["unshare", "--map-root-user", "--net", "--mount"]
 
 
@@ -69,48 +65,6 @@ def pytest_report_header() -> str:
     return f"netns: {netns.__version__}, {who}, Linux {os.uname().release}"
 
 
-def task_links() -> dict[str, str]:
-    """Each thread of this process with the text of its ns/net link."""
-    links = {}
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            links[task.name] = os.readlink(task / "ns/net")
-        except OSError:  # the thread ended
-            continue
-    return links
-
-
-def here() -> str:
-    """Where the calling thread is, by the kernel's word and not the library's."""
-    return os.readlink("/proc/thread-self/ns/net")
-
-
-def descriptors() -> Counter[str]:
-    """What the process has open, by what it is."""
-    found: Counter[str] = Counter()
-    for fd in Path("/proc/self/fd").iterdir():
-        try:
-            text = os.readlink(fd)
-        except FileNotFoundError:  # the directory's own
-            continue
-        found[text] += 1
-    return found
-
-
-def nsfs_mounts() -> list[str]:
-    with Path("/proc/self/mountinfo").open() as mounts:
-        return sorted(line.split()[4] for line in mounts if " - nsfs " in line)
-
-
-def world() -> dict[str, object]:
-    return {
-        "home": here(),
-        "descriptors": descriptors(),
-        "mounts": nsfs_mounts(),
-        "names": sorted(str(path) for path in RUN.glob(PREFIX + "*")),
-    }
-
-
 @pytest.fixture(autouse=True, scope="session")
 def run_directory_as_found() -> Iterator[None]:
     """A run directory that the tests made goes with them."""
@@ -128,24 +82,13 @@ def nothing_left_behind() -> Iterator[None]:
     with netns.current() as home:
         home.do(lambda host: None)  # the thread's own two descriptors
     gc.collect()
-    before = world()
+    before, threads = world(), set(task_links())
     yield
+    # A joined thread is there until the kernel has taken it down.
+    assert not [tid for tid in set(task_links()) - threads if not ends(tid)]
     gc.collect()
-    after = world()
-    assert after == before
-    # A joined thread is where it was until the kernel has taken it down.
-    strangers = [tid for tid, link in task_links().items() if link != before["home"]]
-    assert not [tid for tid in strangers if not ends(tid)]
-
-
-def ends(tid: str, seconds: float = 5.0) -> bool:
-    """Whether the thread is gone within that time."""
-    deadline = time.monotonic() + seconds
-    while Path(f"/proc/self/task/{tid}").exists():
-        if time.monotonic() > deadline:
-            return False
-        os.sched_yield()
-    return True
+    assert world() == before
+    assert set(task_links().values()) == {before["home"]}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from conftest import RUN, descriptors, here, nsfs_mounts
+from support import RUN, descriptors, here, nsfs_mounts
 
 
 def test_new_does_not_move_the_caller() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import netns
-from conftest import RUN
+from support import RUN
 
 
 def test_names_are_sorted_and_real(name: str) -> None:

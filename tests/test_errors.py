@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import netns
-from conftest import here
+from support import here
 
 KINDS = {
     netns.NotFoundError: FileNotFoundError,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from conftest import descriptors, here, nsfs_mounts, task_links
+from support import descriptors, here, nsfs_mounts, task_links
 
 
 def test_current_is_the_threads(ns: netns.NetNS) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from conftest import RUN, here, nsfs_mounts
+from support import RUN, here, nsfs_mounts
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 

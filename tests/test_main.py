@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import netns
-from conftest import here
+from support import here
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import netns
-from conftest import here, task_links
+from support import here, task_links
 
 
 def link(ns: netns.NetNS) -> str:

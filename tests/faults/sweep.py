@@ -1,0 +1,109 @@
+"""The plan: an operation's calls are counted, then each is failed with each errno.
+
+The errnos are those that the calls' man pages list and that can come up here.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import netns
+from netns._native import ffi, lib
+from support import here, on_a_thread
+
+ERRNOS = {
+    "openat": "EACCES EMFILE ENFILE ENOENT ENOMEM ELOOP ENOTDIR EINTR EEXIST EROFS ENOSPC EDQUOT",
+    "close": "EIO EINTR ENOSPC EDQUOT",
+    "fcntl(F_DUPFD)": "EBADF EMFILE EINVAL",
+    "readlinkat": "EACCES EIO EINVAL ENAMETOOLONG ENOENT ENOMEM ENOTDIR",
+    "fstat": "EBADF ENOMEM EOVERFLOW",
+    "fstatat": "EACCES ELOOP ENOENT ENOMEM ENOTDIR EOVERFLOW",
+    "fstatfs": "EBADF EINTR EIO ENOMEM ENOSYS EOVERFLOW",
+    "statx": "EACCES EBADF ENOMEM ENOSYS",
+    "ioctl": "EBADF ENOTTY EPERM EMFILE ENOMEM",
+    "setns": "EBADF EINVAL ENOMEM EPERM ESRCH",
+    "unshare": "EINVAL ENOMEM ENOSPC EPERM EUSERS",
+    "pidfd_open": "EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH ENOSYS",
+    "open_tree": "EACCES EBADF EINVAL ELOOP EMFILE ENFILE ENOENT ENOMEM ENOSYS EPERM",
+    "move_mount": "EACCES EBUSY EINVAL ELOOP ENOENT ENOMEM ENOSPC ENOTDIR ENOSYS EPERM",
+    "mount_setattr": "EBADF EINVAL ENOENT ENOMEM ENOSPC ENOSYS EPERM",
+    "mount": "EACCES EBUSY EINVAL ELOOP EMFILE ENOENT ENOMEM ENOSPC ENOTDIR EPERM EROFS",
+    "umount2": "EAGAIN EBUSY EINVAL ENOENT ENOMEM EPERM",
+    "mkdir": "EACCES EDQUOT ELOOP EMLINK ENOENT ENOMEM ENOSPC ENOTDIR EROFS",
+    "unlinkat": "EACCES EBUSY EIO EISDIR ELOOP ENOENT ENOMEM EPERM EROFS",
+    "flock": "EINTR ENOLCK",
+    "malloc": "ENOMEM",
+    "pthread_create": "EAGAIN EPERM",
+}
+
+
+class Fault(NamedTuple):
+    nth: int
+    call: str
+    errno: int
+    persistent: bool
+
+    def __str__(self) -> str:
+        more = " and all later ones" if self.persistent else ""
+        return f"call {self.nth} ({self.call}{more}): {errno.errorcode[self.errno]}"
+
+
+def calls(operation: Callable[[], object]) -> list[str]:
+    """The names of the system calls that an operation makes, in order."""
+    room = ffi.new("int[]", 512)
+    lib.fault_arm(0, 0, 0)
+    try:
+        operation()
+    finally:
+        count = lib.fault_disarm()
+    assert count == lib.fault_calls(room, 512), "more calls than the trace holds"
+    return [ffi.string(lib.fault_call_name(room[i])).decode() for i in range(count)]
+
+
+def plan(names: list[str]) -> Iterator[Fault]:
+    for persistent in (False, True):
+        for nth, call in enumerate(names, 1):
+            for name in ERRNOS[call].split():
+                if persistent and name == "EINTR":
+                    continue  # would be tried again for good, as it should
+                yield Fault(nth, call, getattr(errno, name), persistent)
+
+
+class Outcome(NamedTuple):
+    error: BaseException | None
+    given: int
+    link: str  # where the thread was afterwards
+    again: BaseException | None  # what a further use of the library on the thread raised
+
+
+def inject(fault: Fault, prepare: Callable[[], object], act: Callable[[], object]) -> Outcome:
+    """The operation with one fault, on a thread of its own: the fault may cost it."""
+    outcomes: list[Outcome] = []
+
+    def attempt(call: Callable[[], object]) -> BaseException | None:
+        try:
+            call()
+        except BaseException as error:
+            return error
+        return None
+
+    def run() -> None:
+        failed = attempt(prepare)
+        assert failed is None, failed
+        lib.fault_arm(fault.nth, fault.errno, fault.persistent)
+        try:
+            error = attempt(act)
+        finally:
+            lib.fault_disarm()
+        held = error
+        while held is not None:  # a traceback's frames hold handles
+            held.__traceback__ = None
+            held = held.__context__
+        given = lib.fault_given()
+        outcomes.append(Outcome(error, given, here(), attempt(lambda: netns.current().close())))
+
+    on_a_thread(run)
+    (outcome,) = outcomes
+    return outcome

@@ -1,0 +1,76 @@
+"""What the tests look at: the kernel's word, never the library's."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+RUN = Path("/run/netns")
+PREFIX = "netns-test-"
+
+
+def task_links() -> dict[str, str]:
+    """Each thread of this process with the text of its ns/net link."""
+    links = {}
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            links[task.name] = os.readlink(task / "ns/net")
+        except OSError:  # the thread ended
+            continue
+    return links
+
+
+def here() -> str:
+    """Where the calling thread is, by the kernel's word and not the library's."""
+    return os.readlink("/proc/thread-self/ns/net")
+
+
+def descriptors() -> Counter[str]:
+    """What the process has open, by what it is."""
+    found: Counter[str] = Counter()
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            text = os.readlink(fd)
+        except FileNotFoundError:  # the directory's own
+            continue
+        found[text] += 1
+    return found
+
+
+def nsfs_mounts() -> list[str]:
+    with Path("/proc/self/mountinfo").open() as mounts:
+        return sorted(line.split()[4] for line in mounts if " - nsfs " in line)
+
+
+def world() -> dict[str, object]:
+    return {
+        "home": here(),
+        "descriptors": descriptors(),
+        "mounts": nsfs_mounts(),
+        "names": sorted(str(path) for path in RUN.glob(PREFIX + "*")),
+    }
+
+
+def ends(tid: str, seconds: float = 5.0) -> bool:
+    """Whether the thread is gone within that time."""
+    deadline = time.monotonic() + seconds
+    while Path(f"/proc/self/task/{tid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        os.sched_yield()
+    return True
+
+
+def on_a_thread(call: Callable[[], object]) -> None:
+    """Run on a thread of its own, and wait until the kernel has taken that down.
+
+    join() returns before: the thread's descriptors are closed a moment later.
+    """
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert ends(str(thread.native_id))
