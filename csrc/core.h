@@ -54,7 +54,7 @@ struct thread {
 	uint32_t serial; /* the high half of its guards */
 	uint32_t guards; /* the low half of the last one */
 	bool stranded;
-	atomic_bool recalled; /* a guard of its was left by another thread */
+	_Atomic int64_t recalled; /* a guard of its that another thread left */
 };
 
 #define LINK_UNKNOWN (-1)
@@ -67,6 +67,7 @@ void netns__recall(int64_t guard);
 /* switch.c */
 
 int netns__go_home(struct thread *thread, struct netns_error *err);
+bool netns__has_guard(const struct thread *thread, int64_t guard);
 uint64_t netns__outermost_home(void);
 
 /* rundir.c */
@@ -84,6 +85,9 @@ enum place_use { PLACE_READ, PLACE_CHANGE, PLACE_MAKE };
 /* "/proc/self/fd/N": the way from a descriptor for calls that take a path. */
 #define FD_PATH_SIZE 32
 const char *netns__fd_path(char *buf, int fd);
+
+/* "/run/netns/" as "/run/netns": O_NOFOLLOW minds no link before a slash. */
+void netns__strip(char *path);
 
 int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err);

@@ -2,6 +2,7 @@
 /* Namespaces made, pinned and unpinned. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "core.h"
@@ -203,6 +204,9 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 	ret = netns__ready(err);
 	if (ret < 0)
 		return ret;
+	if (strchr(name, '/'))
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
+				   name);
 	ret = check_free(rundir, name, err);
 	if (ret < 0)
 		return ret;
@@ -250,6 +254,7 @@ int netns_delete(const char *rundir, const char *target,
 {
 	struct stat st = { 0 };
 	struct place place;
+	dev_t nsfs;
 	int ret;
 
 	ret = netns__ready(err);
@@ -262,6 +267,7 @@ int netns_delete(const char *rundir, const char *target,
 	if (ret == 0 && !(place.is_name && netns__is_leftover(&st)))
 		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
 				  place.path);
+	nsfs = st.st_dev;
 	/* More than once where something else was mounted over it. */
 	while (ret > 0) {
 		ret = unmount(&place);
@@ -269,14 +275,14 @@ int netns_delete(const char *rundir, const char *target,
 			netns__fail(err, ret, NETNS_STEP_UNMOUNT, place.path);
 			goto out;
 		}
-		ret = look(&place, &st, NULL);
-		/* A file that has content was there before: not ours to remove. */
-		if (ret < 0) {
-			ret = 0;
-			goto out;
-		}
+		ret = sys_fstatat(place.dir, place.name, &st);
+		if (ret < 0)
+			netns__fail(err, ret, NETNS_STEP_UNLINK, place.path);
+		else
+			ret = st.st_dev == nsfs;
 	}
-	if (ret < 0)
+	/* A file that has content was there before: not ours to remove. */
+	if (ret < 0 || !S_ISREG(st.st_mode) || st.st_size)
 		goto out;
 	ret = sys_unlinkat(place.dir, place.name);
 	if (ret < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names in the run directory. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core.h"
@@ -96,28 +97,26 @@ int netns_names(const char *rundir, char **names, size_t *size,
 	ret = netns__ready(err);
 	if (ret < 0)
 		return ret;
-	if (!rundir) {
-		ret = netns_rundir(path, sizeof(path));
-		if (ret < 0)
-			return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
-					   NULL);
-		rundir = path;
-	}
+	ret = rundir ? snprintf(path, sizeof(path), "%s", rundir)
+		     : netns_rundir(path, sizeof(path));
+	if (ret < 0 || (size_t)ret >= sizeof(path))
+		return netns__fail(err, -ENAMETOOLONG, NETNS_STEP_OPEN_RUNDIR,
+				   rundir);
+	netns__strip(path);
 	ret = nsfs_device(&nsfs, err);
 	if (ret < 0)
 		return ret;
-	fd = sys_openat(AT_FDCWD, rundir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-			0);
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd == -ENOENT) {
 		*names = NULL;
 		*size = 0;
 		return 0;
 	}
 	if (fd < 0)
-		return netns__fail(err, fd, NETNS_STEP_OPEN_RUNDIR, rundir);
+		return netns__fail(err, fd, NETNS_STEP_OPEN_RUNDIR, path);
 	dir = fdopendir(fd);
 	if (!dir) {
-		ret = netns__fail(err, -errno, NETNS_STEP_LIST, rundir);
+		ret = netns__fail(err, -errno, NETNS_STEP_LIST, path);
 		sys_close(fd);
 		return ret;
 	}
@@ -125,7 +124,7 @@ int netns_names(const char *rundir, char **names, size_t *size,
 	closedir(dir);
 	if (ret < 0) {
 		free(list.names);
-		return netns__fail(err, ret, NETNS_STEP_LIST, rundir);
+		return netns__fail(err, ret, NETNS_STEP_LIST, path);
 	}
 	*names = list.names;
 	*size = list.size;

@@ -260,10 +260,12 @@ static int open_by_pidfd(int id, unsigned int flags)
 static int open_task(const char *path, int id, unsigned int flags,
 		     struct netns **ns, struct netns_error *err)
 {
+	struct stat st;
 	int fd, ret;
 
 	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
-	if (fd == -ENOENT && access("/proc/self", F_OK) < 0) {
+	if (fd == -ENOENT &&
+	    sys_fstatat(AT_FDCWD, "/proc/self", &st) == -ENOENT) {
 		ret = open_by_pidfd(id, flags);
 		fd = ret == -ENOTTY ? -ENOSYS : ret;
 	}
@@ -330,7 +332,7 @@ int netns__open_here(int *fd, struct netns_error *err)
 
 	ret = sys_openat(AT_FDCWD, link, O_RDONLY, 0);
 	if (ret == -ENOENT) {
-		tid = (int)syscall(SYS_gettid);
+		tid = sys_gettid();
 		snprintf(path, sizeof(path), "/proc/self/task/%d/ns/net", tid);
 		ret = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
 		if (ret == -ENOENT) {

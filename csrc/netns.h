@@ -18,7 +18,8 @@
  * current and host concern the calling thread alone. Every call may be made
  * from any thread at any time; a handle may be shared by threads, and
  * netns_close() may race any other use of it. A child of fork() may go on
- * where its parent was, also inside a guard.
+ * where its parent was, also inside a guard; a handle that another thread was
+ * about to use at the fork stays open in the child until that ends or execs.
  *
  * Descriptors: close-on-exec, all of them. Each thread that enters keeps two:
  * its ns/net link and its home. They are closed when the thread ends.
@@ -216,7 +217,8 @@ uint64_t netns_dev(const struct netns *ns);
  *
  * Returns a guard, a number > 0, for netns_leave(). Guards nest. Where the
  * thread is now, its home, is proven anew at each call by one readlinkat(2);
- * a thread already inside is not moved. That it may come back is known before
+ * a thread already inside is not moved (nor is it brought home from where such
+ * a body has gone without this library). That it may come back is known before
  * it leaves: home and target have one owner, so that the kernel's answer for
  * one holds for the other, or a setns(2) to where it is asks.
  *
@@ -252,9 +254,10 @@ int netns_host(struct netns **host, struct netns_error *err);
 /*
  * netns_set - move the calling thread into the namespace for good
  *
- * Inside a guard, leaving it still brings the thread home.
+ * Inside a guard, leaving it still brings the thread home, so the way back is
+ * checked as by netns_enter(); outside, it is not.
  *
- * Errors and privilege: as netns_enter(), but for the way back.
+ * Errors and privilege: as netns_enter().
  */
 int netns_set(struct netns *ns, struct netns_error *err);
 
@@ -299,7 +302,8 @@ int netns_delete(const char *rundir, const char *target,
  * each name ended by a NUL, of *size bytes in all, unsorted, for netns_free().
  * Returns how many. A run directory that does not exist has none.
  *
- * Errors: ENOTDIR, ELOOP (a symbolic link), EACCES.
+ * Errors: ENOTDIR (also for a symbolic link), EACCES; EMFILE, ENOMEM and the
+ * like where a name can't be looked at: none is left out.
  */
 int netns_names(const char *rundir, char **names, size_t *size,
 		struct netns_error *err);

@@ -19,7 +19,7 @@ static bool is_mine(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && st.st_uid == geteuid();
+	return !sys_stat(path, &st) && st.st_uid == geteuid();
 }
 
 int netns_rundir(char *buf, size_t size)
@@ -41,6 +41,14 @@ const char *netns__fd_path(char *buf, int fd)
 {
 	snprintf(buf, FD_PATH_SIZE, "/proc/self/fd/%d", fd);
 	return buf;
+}
+
+void netns__strip(char *path)
+{
+	size_t size = strlen(path);
+
+	while (size > 1 && path[size - 1] == '/')
+		path[--size] = '\0';
 }
 
 /* An empty file that a creator left, or has not bound a namespace over yet. */
@@ -129,6 +137,8 @@ static int split(struct place *place, const char *rundir, const char *target,
 		length = netns_rundir(dir, size);
 	if (length < 0 || (size_t)length >= size)
 		return -ENAMETOOLONG;
+	if (!slash)
+		netns__strip(dir);
 	place->is_name = !slash;
 	strcpy(place->name, name);
 	length = snprintf(place->path, sizeof(place->path), "%s%s%s", dir,

@@ -175,11 +175,11 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err)
 	fd = netns__hold(ns, err);
 	if (fd < 0)
 		return fd;
-	home = home_slot(t);
-	guard = prove_home(t, home, err);
+	guard = make_room(t, err); /* may move the frames that home lies in */
 	if (guard < 0)
 		goto out;
-	guard = make_room(t, err);
+	home = home_slot(t);
+	guard = prove_home(t, home, err);
 	if (guard < 0)
 		goto out;
 	away = (*home)->ino != ns->ino || (*home)->dev != ns->dev;
@@ -225,7 +225,7 @@ int netns__go_home(struct thread *t, struct netns_error *err)
 	return 0;
 }
 
-static bool is_guard_of(const struct thread *t, int64_t guard)
+bool netns__has_guard(const struct thread *t, int64_t guard)
 {
 	uint32_t i;
 
@@ -241,7 +241,7 @@ static int out_of_order(struct thread *t, int64_t guard,
 {
 	int ret;
 
-	if (is_guard_of(t, guard)) {
+	if (netns__has_guard(t, guard)) {
 		ret = netns__go_home(t, err);
 		if (ret < 0)
 			return ret;
@@ -300,6 +300,7 @@ uint64_t netns__outermost_home(void)
 
 int netns_set(struct netns *ns, struct netns_error *err)
 {
+	struct frame *innermost;
 	struct netns **home;
 	struct thread *t;
 	int fd, ret;
@@ -313,12 +314,21 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	fd = netns__hold(ns, err);
 	if (fd < 0)
 		return fd;
-	ret = sys_setns(fd);
+	/* A guard that has moved its thread has asked for the way back already. */
+	innermost = t->depth ? &t->frames[t->depth - 1] : NULL;
+	ret = innermost && !innermost->moved
+		    ? check_return(home_of_innermost(t), ns, err)
+		    : 0;
+	if (!ret) {
+		ret = sys_setns(fd);
+		if (ret < 0)
+			netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
+	}
 	netns__release(ns);
 	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
-	if (t->depth)
-		t->frames[t->depth - 1].moved = true;
+		return ret;
+	if (innermost)
+		innermost->moved = true;
 	/* What was left must not be kept alive by the memory of it. */
 	home = home_slot(t);
 	netns_unref(*home);

@@ -116,6 +116,12 @@ static inline int sys_fstatat(int dir, const char *name, struct stat *st)
 	return SYS_RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
 }
 
+static inline int sys_stat(const char *path, struct stat *st)
+{
+	FAULT(FSTATAT);
+	return SYS_RESULT(stat(path, st));
+}
+
 static inline int sys_fstatfs(int fd, struct statfs *sf)
 {
 	FAULT(FSTATFS);
@@ -138,6 +144,11 @@ static inline int sys_unshare_net(void)
 {
 	FAULT(UNSHARE);
 	return SYS_RESULT(unshare(CLONE_NEWNET));
+}
+
+static inline pid_t sys_gettid(void)
+{
+	return (pid_t)syscall(SYS_gettid);
 }
 
 static inline int sys_pidfd_open(pid_t pid, unsigned int flags)

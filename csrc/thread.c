@@ -127,23 +127,24 @@ static int set_up_thread(struct netns_error *err)
 	return 0;
 }
 
+/* A guard of this thread was left by another one, which could not move it. */
+static int answer_recall(struct netns_error *err)
+{
+	int64_t guard;
+
+	if (!self ||
+	    !atomic_load_explicit(&self->recalled, memory_order_relaxed))
+		return 0;
+	guard = atomic_exchange(&self->recalled, 0);
+	return netns__has_guard(self, guard) ? netns__go_home(self, err) : 0;
+}
+
 int netns__thread(struct thread **thread, struct netns_error *err)
 {
-	int ret;
+	int ret = self ? answer_recall(err) : set_up_thread(err);
 
-	if (!self) {
-		ret = set_up_thread(err);
-		if (ret < 0)
-			return ret;
-	}
-	if (atomic_load_explicit(&self->recalled, memory_order_relaxed)) {
-		atomic_store(&self->recalled, false);
-		ret = netns__go_home(self, err);
-		if (ret < 0)
-			return ret;
-	}
 	*thread = self;
-	return 0;
+	return ret;
 }
 
 int netns__ready(struct netns_error *err)
@@ -151,7 +152,7 @@ int netns__ready(struct netns_error *err)
 	if (self && self->stranded)
 		return netns__fail(err, -ENOTRECOVERABLE,
 				   NETNS_STEP_CHECK_STRANDED, NULL);
-	return 0;
+	return answer_recall(err);
 }
 
 void netns__recall(int64_t guard)
@@ -161,7 +162,7 @@ void netns__recall(int64_t guard)
 	pthread_mutex_lock(&lock);
 	for (t = threads; t; t = t->next) {
 		if (t != self && t->serial == (uint64_t)guard >> 32)
-			atomic_store(&t->recalled, true);
+			atomic_store(&t->recalled, guard);
 	}
 	pthread_mutex_unlock(&lock);
 }

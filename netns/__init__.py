@@ -23,7 +23,7 @@ from ._errors import (
 )
 from ._handle import NetNS, current, from_fd, from_pid, from_thread, open
 from ._native import ffi, lib
-from ._switch import do
+from ._switch import abort_when_stranded, do
 
 __version__: str = ffi.string(lib.netns_version()).decode()
 
@@ -42,6 +42,7 @@ __all__ = [
     "NotPermittedError",
     "OrderError",
     "RestoreError",
+    "abort_when_stranded",
     "check",
     "create",
     "current",

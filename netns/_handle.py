@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from _warnings import warn
 from errno import EINTR
+from sys import modules
 
 from ._errors import check, closed, wrong_type, wrong_value
 from ._native import ffi, lib
@@ -162,12 +163,21 @@ class NetNS(Handle):
             RestoreError: the thread could not be brought home.
 
         Thread: the body must end on the thread it began on and must not
-            await: in between, everything else on that thread is inside.
+            await: in between, everything else on that thread is inside. In
+            asyncio's debug mode such an await is reported to the loop's
+            exception handler, with the task and the line.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
         Since: Linux 3.0 (setns).
         Source: setns(2).
         """
-        return Guard(self)
+        guard = Guard(self)
+        events = modules.get("asyncio.events")
+        loop = events._get_running_loop() if events else None
+        if loop is not None and loop.get_debug():
+            from ._async import report_await
+
+            report_await(loop, guard)
+        return guard
 
     def set(self) -> None:
         """Move the calling thread into the namespace for good.

@@ -118,3 +118,20 @@ def do(
     check_function(fn)
     with open(target) as ns:
         return ns.do(fn, *args, **kwargs)
+
+
+def abort_when_stranded(on: bool = True) -> bool:
+    """Let the process abort where a thread can't come home, instead of RestoreError.
+
+    For a process that would rather end than run in the wrong namespace.
+
+    Args:
+        on: whether to abort (by SIGABRT, without cleaning up).
+
+    Returns:
+        What was set before; at first False.
+
+    Thread: any; it holds for the whole process. Privilege: none. Since: any.
+    Source: abort(3).
+    """
+    return bool(lib.netns_abort_when_stranded(bool(on)))

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of the core share. Nothing here asks the library. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <netns.h>
+
+#include "tap.h"
+
+/* A program that hangs ends by itself. */
+#define SECONDS 60
+
+static inline void limit_child(void)
+{
+	signal(SIGALRM, SIG_DFL);
+	alarm(SECONDS);
+}
+
+/*
+ * Calls take fresh(), which fills the error with a pattern, and are judged by
+ * good() or bad(): on success the pattern must be there still.
+ */
+#define PATTERN 0x5a
+
+static _Thread_local struct netns_error err;
+
+static inline struct netns_error *fresh(void)
+{
+	memset(&err, PATTERN, sizeof(err));
+	return &err;
+}
+
+static inline bool untouched(void)
+{
+	const unsigned char *byte = (const unsigned char *)&err;
+	size_t i;
+
+	for (i = 0; i < sizeof(err); i++) {
+		if (byte[i] != PATTERN)
+			return false;
+	}
+	return true;
+}
+
+static inline void tell(int64_t ret)
+{
+	if (untouched())
+		printf("# returned %" PRId64 ", error untouched\n", ret);
+	else
+		printf("# returned %" PRId64 ", error %d (%s), %s, \"%.80s\"\n",
+		       ret, err.err, strerror(err.err),
+		       netns_step_text(err.step), err.path);
+}
+
+static inline bool good(int64_t ret)
+{
+	bool as_promised = ret >= 0 && untouched();
+
+	if (!as_promised)
+		tell(ret);
+	return as_promised;
+}
+
+static inline bool bad(int64_t ret, int errnum, int step, const char *path)
+{
+	bool as_promised = ret == -errnum && err.err == errnum &&
+			   err.step == step && !strcmp(err.path, path);
+
+	if (!as_promised) {
+		tell(ret);
+		printf("# wanted %d (%s), %s, \"%.80s\"\n", -errnum,
+		       strerror(errnum), netns_step_text(step), path);
+	}
+	return as_promised;
+}
+
+/* The inode of the namespace that a link of /proc names; 0 where it can't. */
+static inline uint64_t where_is(const char *link)
+{
+	char text[64];
+	uint64_t ino;
+	ssize_t size = readlink(link, text, sizeof(text) - 1);
+
+	if (size < 0)
+		return 0;
+	text[size] = '\0';
+	return sscanf(text, "net:[%" SCNu64 "]", &ino) == 1 ? ino : 0;
+}
+
+/* That of the calling thread. */
+static inline uint64_t where(void)
+{
+	return where_is("/proc/thread-self/ns/net");
+}
+
+/* That of another thread of this process. */
+static inline uint64_t where_is_thread(pid_t tid)
+{
+	char link[64];
+
+	snprintf(link, sizeof(link), "/proc/self/task/%d/ns/net", tid);
+	return where_is(link);
+}
+
+static inline pid_t thread_id(void)
+{
+	return (pid_t)syscall(SYS_gettid);
+}
+
+static inline int count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int count = 0;
+
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir)))
+		count += entry->d_name[0] != '.';
+	closedir(dir);
+	return count;
+}
+
+/* The descriptors of this process, without the one that counts. */
+static inline int count_fds(void)
+{
+	return count_entries("/proc/self/fd") - 1;
+}
+
+static inline struct netns *make_namespace(void)
+{
+	struct netns *ns = NULL;
+
+	if (netns_new(&ns, &err) < 0) {
+		errno = err.err;
+		bail(netns_step_text(err.step));
+	}
+	return ns;
+}
+
+static inline bool setns_to(const struct netns *ns)
+{
+	return setns(netns_fd(ns), CLONE_NEWNET) == 0;
+}
+
+/* The link and the home that a thread keeps once it entered. */
+static inline void make_thread_known(void)
+{
+	struct netns *ns = make_namespace();
+	int64_t guard = netns_enter(ns, &err);
+
+	if (guard < 0 || netns_leave(guard, &err) < 0)
+		bail(netns_step_text(err.step));
+	netns_unref(ns);
+}
+
+/* CAP_SYS_ADMIN of the calling thread, given up for a while, or had again. */
+static inline void have_admin(bool on)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct data[2];
+	uint32_t bit = 1U << CAP_SYS_ADMIN;
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		bail("capget");
+	if (on)
+		data[0].effective |= bit;
+	else
+		data[0].effective &= ~bit;
+	if (syscall(SYS_capset, &header, data) < 0)
+		bail("capset");
+}
+
+/* In a child: a line about what is not so, and 1 as the exit status. */
+#define must(condition)                                               \
+	do {                                                          \
+		if (!(condition)) {                                   \
+			printf("# %s:%d: in a child: %s\n", __FILE__, \
+			       __LINE__, #condition);                 \
+			fflush(stdout);                               \
+			return 1;                                     \
+		}                                                     \
+	} while (0)
+
+/* The exit status of a process, 128 and more for a signal. */
+static inline int wait_for(pid_t pid)
+{
+	int status = 0;
+
+	if (waitpid(pid, &status, 0) != pid)
+		bail("waitpid");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* What body() gives in a forked child; 0 is good. */
+static inline int in_child(int (*body)(void *), void *argument)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		bail("fork");
+	if (pid == 0) {
+		limit_child();
+		_exit(body(argument));
+	}
+	return wait_for(pid);
+}
+
+static inline pthread_t start(void *(*run)(void *), void *argument)
+{
+	pthread_t thread;
+
+	errno = pthread_create(&thread, NULL, run, argument);
+	if (errno)
+		bail("pthread_create");
+	return thread;
+}
+
+/* sem_wait(3) that a signal does not end. */
+static inline void await(sem_t *sem)
+{
+	while (sem_wait(sem) < 0)
+		continue;
+}
+
+/*
+ * A mount namespace of the test's own: whatever it mounts is gone with it, also
+ * when it is killed. Before any thread is made.
+ */
+static inline void own_mounts(void)
+{
+	if (unshare(CLONE_NEWNS) < 0)
+		bail("unshare(CLONE_NEWNS)");
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		bail("mount(MS_PRIVATE)");
+}
+
+/* A directory of the test's own, gone at exit with all that is in it. */
+static char scratch[64];
+
+/*
+ * Those in scratch. Others may go at any time: a file that is removed in one
+ * mount namespace is unmounted in all.
+ */
+static inline int count_mounts(void)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t size = 0;
+	int count = 0;
+
+	if (!file)
+		bail("/proc/self/mountinfo");
+	while (getline(&line, &size, file) > 0)
+		count += strstr(line, scratch) != NULL;
+	free(line);
+	fclose(file);
+	return count;
+}
+
+static inline void remove_tree(const char *path)
+{
+	char entry_path[512];
+	struct dirent *entry;
+	DIR *dir;
+
+	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		continue;
+	if (unlink(path) == 0)
+		return;
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (snprintf(entry_path, sizeof(entry_path), "%s/%s", path,
+			     entry->d_name) < (int)sizeof(entry_path))
+			remove_tree(entry_path);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(path);
+}
+
+static inline void remove_scratch(void)
+{
+	remove_tree(scratch);
+}
+
+/* Not what a signal handler may do, hence another alarm. */
+static inline void out_of_time(int number)
+{
+	static const char text[] = "Bail out! out of time\n";
+
+	limit_child();
+	alarm(5);
+	remove_scratch();
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(1);
+	_exit(128 + number);
+}
+
+static inline void make_scratch(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(scratch, sizeof(scratch), "%.40s/netns-test-XXXXXX",
+		 tmp ? tmp : "/tmp");
+	if (!mkdtemp(scratch))
+		bail("mkdtemp");
+	atexit(remove_scratch);
+	signal(SIGALRM, out_of_time);
+}
+
+/* scratch/name, good until it was called often. */
+static inline const char *in_scratch(const char *name)
+{
+	static char paths[64][512];
+	static unsigned int next;
+	char *path = paths[next++ % 64];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", scratch, name);
+	return path;
+}
+
+static inline void write_file(const char *path, mode_t mode, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0 || fchmod(fd, mode) < 0)
+		bail(path);
+	close(fd);
+}
+
+#endif

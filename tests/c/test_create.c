@@ -1,0 +1,682 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* create, pin, delete, names, in a run directory of the test's own. */
+#include <sys/file.h>
+#include <time.h>
+
+#include "support.h"
+
+#define CREATORS 8
+
+static uint64_t home;
+static const char *rundir;
+
+/*
+ * The core's clock. A file's change time can't be set, so for the age of what
+ * a creator left it is this program that gets older.
+ */
+static time_t ahead;
+
+time_t time(time_t *at)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += ahead;
+	if (at)
+		*at = now.tv_sec;
+	return now.tv_sec;
+}
+
+static const char *place(const char *name)
+{
+	static char paths[64][512];
+	static unsigned int next;
+	char *path = paths[next++ % 64];
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", rundir, name);
+	return path;
+}
+
+static bool is_there(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+static bool is_bound(const char *path, const struct netns *ns)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_ino == netns_ino(ns) &&
+	       st.st_dev == netns_dev(ns);
+}
+
+/* Whether a mount at path has a peer group. */
+static bool is_shared(const char *path)
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL, point[600];
+	size_t size = 0;
+	bool shared = false;
+
+	if (!file)
+		bail("/proc/self/mountinfo");
+	snprintf(point, sizeof(point), " %s ", path);
+	while (getline(&line, &size, file) > 0)
+		shared |= strstr(line, point) && strstr(line, " shared:");
+	free(line);
+	fclose(file);
+	return shared;
+}
+
+/* Whether these are the names in dir, in any order: "a\0b\0". */
+static bool names_are(const char *dir, int count, const char *wanted)
+{
+	char *names = NULL, *name;
+	size_t size = 0;
+	bool same;
+	int ret = netns_names(dir, &names, &size, fresh());
+
+	same = good(ret) && ret == count;
+	for (; same && *wanted; wanted += strlen(wanted) + 1) {
+		for (name = names; name < names + size;
+		     name += strlen(name) + 1) {
+			if (!strcmp(name, wanted))
+				break;
+		}
+		same = name < names + size;
+	}
+	netns_free(names);
+	return same;
+}
+
+static void test_create(void)
+{
+	struct netns *ns = NULL, *again = NULL;
+	int64_t guard;
+	int fds = count_fds();
+
+	ok(names_are(rundir, 0, ""), "names: none where there is no directory");
+	ok(!is_there(rundir), "names: makes none");
+	ok(good(netns_create(rundir, "a", &ns, fresh())), "create");
+	ok(is_shared(rundir), "create: the run directory is shared");
+	ok(where() == home, "create: the caller has not moved");
+	ok(netns_ino(ns) != home && is_bound(place("a"), ns),
+	   "create: bound at its name");
+	ok(count_fds() == fds + 1, "create: one descriptor, the handle's");
+	ok(fcntl(netns_fd(ns), F_GETFD) == FD_CLOEXEC,
+	   "create: that is close-on-exec");
+	ok(names_are(rundir, 1, "a\0"), "names: it");
+	ok(good(netns_open(rundir, "a", &again, fresh())) &&
+		   netns_ino(again) == netns_ino(ns),
+	   "open: by its name");
+	netns_unref(again);
+	ok(good(netns_open(NULL, place("a"), &again, fresh())) &&
+		   netns_ino(again) == netns_ino(ns),
+	   "open: by its path");
+	netns_unref(ns);
+	guard = netns_enter(again, fresh());
+	ok(good(guard) && where() == netns_ino(again) &&
+		   good(netns_leave(guard, fresh())),
+	   "create: works, and lives on without the first handle");
+	netns_unref(again);
+	ok(count_fds() == fds, "create: no descriptor is left");
+}
+
+static void test_exists(void)
+{
+	struct netns *ns = NULL;
+	struct stat before, after;
+	int fds = count_fds(), mounts = count_mounts();
+
+	stat(place("a"), &before);
+	ok(bad(netns_create(rundir, "a", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("a")) &&
+		   !ns,
+	   "create: a name that is there");
+	stat(place("a"), &after);
+	ok(before.st_ino == after.st_ino && count_mounts() == mounts &&
+		   count_fds() == fds,
+	   "create: touches nothing then");
+	write_file(place("text"), 0600, "text");
+	ok(bad(netns_create(rundir, "text", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("text")),
+	   "create: a file that is there");
+	write_file(place("empty"), 0644, "");
+	ok(bad(netns_create(rundir, "empty", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("empty")),
+	   "create: an empty file that no creator made");
+	if (symlink("/nowhere", place("link")) < 0)
+		bail("symlink");
+	ok(bad(netns_create(rundir, "link", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("link")),
+	   "create: a symbolic link that is there");
+	unlink(place("text"));
+	unlink(place("empty"));
+	unlink(place("link"));
+	ok(names_are(rundir, 1, "a\0"), "create: and no name is new");
+}
+
+static void test_bad_names(void)
+{
+	char longest[256], longer[257];
+	const char *path = place("by-path");
+	struct netns *ns = NULL;
+
+	memset(longest, 'n', 255);
+	longest[255] = '\0';
+	memset(longer, 'n', 256);
+	longer[256] = '\0';
+	ok(bad(netns_create(rundir, "", &ns, fresh()), EINVAL,
+	       NETNS_STEP_CHECK_ARGUMENT, ""),
+	   "create: the empty name");
+	ok(bad(netns_create(rundir, ".", &ns, fresh()), EINVAL,
+	       NETNS_STEP_CHECK_ARGUMENT, ".") &&
+		   bad(netns_create(rundir, "..", &ns, fresh()), EINVAL,
+		       NETNS_STEP_CHECK_ARGUMENT, ".."),
+	   "create: the names . and ..");
+	ok(bad(netns_create(rundir, longer, &ns, fresh()), EINVAL,
+	       NETNS_STEP_CHECK_ARGUMENT, longer),
+	   "create: a name of 256 bytes");
+	ok(good(netns_create(rundir, longest, &ns, fresh())) &&
+		   good(netns_delete(rundir, longest, fresh())),
+	   "create: one of 255 bytes is fine");
+	netns_unref(ns);
+	ns = NULL;
+	ok(bad(netns_create(rundir, path, &ns, fresh()), EINVAL,
+	       NETNS_STEP_CHECK_ARGUMENT, path) &&
+		   !is_there(path),
+	   "create: a path is no name");
+	netns_unref(ns);
+	remove_tree(path);
+}
+
+static void test_pin(void)
+{
+	struct netns *ns = make_namespace();
+	const char *path = in_scratch("pinned");
+	const char *below = in_scratch("none/pinned");
+	int fds = count_fds();
+
+	ok(good(netns_pin(ns, rundir, "b", fresh())) &&
+		   is_bound(place("b"), ns),
+	   "pin: a name");
+	ok(names_are(rundir, 2, "a\0b\0"), "names: both");
+	ok(bad(netns_pin(ns, rundir, "b", fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("b")),
+	   "pin: a name that is there");
+	ok(good(netns_pin(ns, NULL, path, fresh())) && is_bound(path, ns),
+	   "pin: a path");
+	ok(bad(netns_pin(ns, NULL, path, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, path),
+	   "pin: a path that is there");
+	ok(bad(netns_pin(ns, NULL, below, fresh()), ENOENT,
+	       NETNS_STEP_OPEN_RUNDIR, below),
+	   "pin: a path whose directory is not there");
+	write_file(in_scratch("ours"), 0400, "");
+	ok(bad(netns_pin(ns, NULL, in_scratch("ours"), fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, in_scratch("ours")),
+	   "pin: a path takes no file over");
+	unlink(in_scratch("ours"));
+	ok(good(netns_delete(NULL, path, fresh())) && !is_there(path),
+	   "delete: a path");
+	ok(count_fds() == fds, "pin: no descriptor is left");
+	netns_unref(ns);
+}
+
+static bool has_text(const char *path)
+{
+	char text[8] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t size = read(fd, text, sizeof(text));
+
+	close(fd);
+	return size == 4 && !memcmp(text, "text", 4);
+}
+
+static void test_delete(void)
+{
+	struct netns *ns = NULL;
+	int64_t guard;
+	int fds = count_fds(), mounts = count_mounts();
+
+	netns_create(rundir, "c", &ns, fresh());
+	ok(good(netns_delete(rundir, "c", fresh())) && !is_there(place("c")),
+	   "delete: a name");
+	ok(names_are(rundir, 2, "a\0b\0"), "names: the others");
+	ok(count_mounts() == mounts, "delete: no mount is left");
+	guard = netns_enter(ns, fresh());
+	ok(good(guard) && good(netns_leave(guard, fresh())) && where() == home,
+	   "delete: the namespace lives on for its handle");
+	ok(bad(netns_delete(rundir, "c", fresh()), ENOENT,
+	       NETNS_STEP_OPEN_TARGET, place("c")),
+	   "delete: a name that is not there");
+	netns_unref(ns);
+	ok(good(netns_create(rundir, "c", &ns, fresh())) &&
+		   good(netns_delete(rundir, "c", fresh())),
+	   "delete: the name is free");
+	netns_unref(ns);
+
+	ns = NULL;
+	netns_create(rundir, "c", &ns, fresh());
+	if (mount(place("a"), place("c"), NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+	ok(good(netns_delete(rundir, "c", fresh())) && !is_there(place("c")) &&
+		   count_mounts() == mounts,
+	   "delete: a name that was bound over again");
+	netns_unref(ns);
+	write_file(in_scratch("full"), 0600, "text");
+	if (mount(place("a"), in_scratch("full"), NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+	ok(good(netns_delete(NULL, in_scratch("full"), fresh())) &&
+		   has_text(in_scratch("full")) && count_mounts() == mounts,
+	   "delete: the file that was below is kept if it has content");
+	ok(bad(netns_delete(in_scratch("none"), "c", fresh()), ENOENT,
+	       NETNS_STEP_OPEN_RUNDIR, in_scratch("none/c")),
+	   "delete: where there is no run directory");
+	ok(count_fds() == fds, "delete: no descriptor is left");
+}
+
+static void test_delete_refused(void)
+{
+	const char *path = in_scratch("regular");
+	const char *link = in_scratch("to-pinned");
+	const char *uts = place("uts");
+	int mounts;
+
+	write_file(path, 0600, "text");
+	ok(bad(netns_delete(NULL, path, fresh()), EINVAL, NETNS_STEP_CHECK_TYPE,
+	       path) &&
+		   has_text(path),
+	   "delete: a file by its path is refused, untouched");
+	unlink(path);
+	write_file(path, 0400, "");
+	ok(bad(netns_delete(NULL, path, fresh()), EINVAL, NETNS_STEP_CHECK_TYPE,
+	       path) &&
+		   is_there(path),
+	   "delete: so is an empty one");
+	unlink(path);
+	write_file(place("text"), 0600, "text");
+	ok(bad(netns_delete(rundir, "text", fresh()), EINVAL,
+	       NETNS_STEP_CHECK_TYPE, place("text")) &&
+		   has_text(place("text")),
+	   "delete: so is one by its name");
+	unlink(place("text"));
+	if (symlink(place("a"), link) < 0 || symlink("a", place("link")) < 0)
+		bail("symlink");
+	ok(bad(netns_delete(NULL, link, fresh()), EINVAL, NETNS_STEP_CHECK_TYPE,
+	       link) &&
+		   bad(netns_delete(rundir, "link", fresh()), EINVAL,
+		       NETNS_STEP_CHECK_TYPE, place("link")) &&
+		   is_there(link) && is_there(place("link")) &&
+		   names_are(rundir, 2, "a\0b\0"),
+	   "delete: so is a symbolic link to a namespace");
+	unlink(link);
+	unlink(place("link"));
+	ok(bad(netns_delete(NULL, "/proc/self/ns/net", fresh()), EINVAL,
+	       NETNS_STEP_CHECK_TYPE, "/proc/self/ns/net"),
+	   "delete: so is a link of /proc");
+
+	write_file(uts, 0600, "");
+	if (mount("/proc/self/ns/uts", uts, NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+	mounts = count_mounts();
+	ok(bad(netns_delete(rundir, "uts", fresh()), EINVAL,
+	       NETNS_STEP_CHECK_TYPE, uts) &&
+		   count_mounts() == mounts && is_there(uts),
+	   "delete: so is a namespace of another type");
+	remove_tree(uts);
+}
+
+static void test_names(void)
+{
+	int fds = count_fds();
+	char *names = NULL;
+	size_t size = 0;
+
+	write_file(place("text"), 0600, "text");
+	write_file(place("left"), 0, "");
+	write_file(place("uts"), 0600, "");
+	if (mkfifo(place("fifo"), 0600) < 0 || mkdir(place("dir"), 0700) < 0 ||
+	    symlink("/proc/self/ns/net", place("link")) < 0 ||
+	    mount("/proc/self/ns/uts", place("uts"), NULL, MS_BIND, NULL) < 0)
+		bail("what is no namespace");
+	ok(names_are(rundir, 2, "a\0b\0"), "names: network namespaces alone");
+	remove_tree(place("text"));
+	remove_tree(place("left"));
+	remove_tree(place("uts"));
+	remove_tree(place("fifo"));
+	remove_tree(place("dir"));
+	remove_tree(place("link"));
+	write_file(in_scratch("file"), 0600, "text");
+	ok(bad(netns_names(in_scratch("file"), &names, &size, fresh()), ENOTDIR,
+	       NETNS_STEP_OPEN_RUNDIR, in_scratch("file")),
+	   "names: of a file");
+	ok(count_fds() == fds, "names: no descriptor is left");
+}
+
+/* A file that a creator made and did not bind, by its mode and age. */
+static void test_leftovers(void)
+{
+	struct netns *ns = NULL;
+	int mounts = count_mounts();
+
+	write_file(place("ours"), 0400, "");
+	ok(bad(netns_open(rundir, "ours", &ns, fresh()), ENOENT,
+	       NETNS_STEP_OPEN_TARGET, place("ours")),
+	   "left by this library: is no name");
+	ok(good(netns_create(rundir, "ours", &ns, fresh())) &&
+		   is_bound(place("ours"), ns),
+	   "left by this library: taken over at once");
+	netns_unref(ns);
+	ok(good(netns_delete(rundir, "ours", fresh())) &&
+		   !is_there(place("ours")) && count_mounts() == mounts,
+	   "left by this library: deleted as any name");
+
+	ns = NULL;
+	write_file(place("theirs"), 0, "");
+	ok(bad(netns_create(rundir, "theirs", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("theirs")),
+	   "left by iproute2: may be about to be bound");
+	ahead = 4;
+	ok(bad(netns_create(rundir, "theirs", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("theirs")),
+	   "left by iproute2: for some seconds");
+	ahead = 7;
+	ok(good(netns_create(rundir, "theirs", &ns, fresh())) &&
+		   is_bound(place("theirs"), ns),
+	   "left by iproute2: taken over when it is old");
+	ahead = 0;
+	netns_unref(ns);
+	ok(good(netns_delete(rundir, "theirs", fresh())) &&
+		   count_mounts() == mounts,
+	   "left by iproute2: deleted as any name");
+
+	write_file(place("ours"), 0400, "");
+	write_file(place("theirs"), 0, "");
+	ok(good(netns_delete(rundir, "ours", fresh())) &&
+		   good(netns_delete(rundir, "theirs", fresh())) &&
+		   !is_there(place("ours")) && !is_there(place("theirs")),
+	   "left by either: delete removes it");
+}
+
+static bool is_refused(int ret)
+{
+	bool as_promised = (ret == -ENOTDIR || ret == -ELOOP) &&
+			   err.err == -ret &&
+			   err.step == NETNS_STEP_OPEN_RUNDIR;
+
+	if (!as_promised)
+		tell(ret);
+	return as_promised;
+}
+
+static void refuses_rundir(const char *link, const char *what)
+{
+	struct netns *ns = make_namespace(), *none = NULL;
+	int mounts = count_mounts(), fds = count_fds();
+	char *names = NULL;
+	size_t size = 0;
+
+	ok(is_refused(netns_create(link, "x", &none, fresh())),
+	   "create: %s is refused", what);
+	ok(is_refused(netns_pin(ns, link, "x", fresh())), "pin: %s is refused",
+	   what);
+	ok(is_refused(netns_delete(link, "x", fresh())),
+	   "delete: %s is refused", what);
+	ok(is_refused(netns_names(link, &names, &size, fresh())),
+	   "names: %s is refused", what);
+	ok(count_mounts() == mounts && count_fds() == fds &&
+		   count_entries(in_scratch("elsewhere")) == 0,
+	   "%s: what it leads to is untouched", what);
+	netns_free(names);
+	netns_unref(none);
+	netns_unref(ns);
+	while (umount2(in_scratch("elsewhere/x"), MNT_DETACH) == 0 ||
+	       umount2(in_scratch("elsewhere"), MNT_DETACH) == 0)
+		continue;
+	unlink(in_scratch("elsewhere/x"));
+}
+
+static void test_symlinked_rundir(void)
+{
+	if (mkdir(in_scratch("elsewhere"), 0755) < 0 ||
+	    symlink(in_scratch("elsewhere"), in_scratch("symlinked")) < 0)
+		bail("a symbolic link");
+	refuses_rundir(in_scratch("symlinked"),
+		       "a run directory that is a symbolic link");
+	refuses_rundir(in_scratch("symlinked/"),
+		       "one that is a symbolic link with a slash");
+}
+
+/* What is bound and unmounted here is so in mount namespaces made from this. */
+static int see_changes(void *argument)
+{
+	int *pipes = argument;
+	char byte;
+
+	must(unshare(CLONE_NEWNS) == 0);
+	must(names_are(rundir, 3, "a\0b\0shared\0"));
+	must(write(pipes[1], "", 1) == 1);
+	must(read(pipes[2], &byte, 1) == 1);
+	must(names_are(rundir, 3, "a\0b\0later\0"));
+	return 0;
+}
+
+static void test_shared(void)
+{
+	struct netns *ns = NULL;
+	int pipes[4];
+	char byte;
+	pid_t pid;
+
+	netns_create(rundir, "shared", &ns, fresh());
+	netns_unref(ns);
+	/* 0, 1: from the child; 2, 3: to it. */
+	if (pipe2(pipes, O_CLOEXEC) < 0 || pipe2(pipes + 2, O_CLOEXEC) < 0)
+		bail("pipe2");
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		limit_child();
+		_exit(see_changes(pipes));
+	}
+	close(pipes[1]);
+	close(pipes[2]);
+	if (read(pipes[0], &byte, 1) != 1)
+		bail("a child");
+	ok(good(netns_delete(rundir, "shared", fresh())) &&
+		   good(netns_create(rundir, "later", &ns, fresh())) &&
+		   write(pipes[3], "", 1) == 1 && wait_for(pid) == 0,
+	   "create and delete: also in another mount namespace");
+	netns_unref(ns);
+	netns_delete(rundir, "later", fresh());
+	close(pipes[0]);
+	close(pipes[3]);
+}
+
+/* Many at once, in a run directory that none has made yet. */
+
+struct creator {
+	pthread_barrier_t *begin;
+	const char *rundir;
+	char name[16];
+	struct netns *ns;
+	bool made, refused;
+};
+
+static void *create_one(void *argument)
+{
+	struct creator *creator = argument;
+	int ret;
+
+	pthread_barrier_wait(creator->begin);
+	ret = netns_create(creator->rundir, creator->name, &creator->ns,
+			   fresh());
+	creator->made = ret >= 0 && good(ret);
+	creator->refused =
+		ret == -EEXIST && err.step == NETNS_STEP_MAKE_MOUNT_POINT;
+	if (!creator->made && !creator->refused)
+		tell(ret);
+	return NULL;
+}
+
+/* All of one name, or each of its own. */
+static void create_at_once(struct creator *creators, const char *dir, bool same)
+{
+	pthread_t threads[CREATORS];
+	pthread_barrier_t begin;
+	int i;
+
+	pthread_barrier_init(&begin, NULL, CREATORS);
+	for (i = 0; i < CREATORS; i++) {
+		creators[i] =
+			(struct creator) { .begin = &begin, .rundir = dir };
+		snprintf(creators[i].name, sizeof(creators[i].name), "n%d",
+			 same ? 0 : i);
+		threads[i] = start(create_one, &creators[i]);
+	}
+	for (i = 0; i < CREATORS; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&begin);
+}
+
+static void test_at_once(void)
+{
+	const char *dir = in_scratch("at-once");
+	struct creator creators[CREATORS];
+	int i, round, made, bound, refused, one_each = 0;
+	int fds = count_fds(), mounts = count_mounts();
+
+	create_at_once(creators, dir, false);
+	for (i = made = bound = 0; i < CREATORS; i++) {
+		char path[600];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, creators[i].name);
+		made += creators[i].made;
+		bound += creators[i].made && is_bound(path, creators[i].ns);
+		netns_unref(creators[i].ns);
+	}
+	ok(made == CREATORS && bound == CREATORS,
+	   "create at once: %d names, each its own namespace", CREATORS);
+	ok(count_mounts() == mounts + CREATORS + 1,
+	   "create at once: the directory is mounted on itself once");
+	netns_delete(dir, "n0", fresh());
+	for (round = 0; round < 20; round++) {
+		create_at_once(creators, dir, true);
+		for (i = made = refused = 0; i < CREATORS; i++) {
+			made += creators[i].made;
+			refused += creators[i].refused;
+			netns_unref(creators[i].ns);
+		}
+		one_each += made == 1 && refused == CREATORS - 1 &&
+			    good(netns_delete(dir, "n0", fresh()));
+	}
+	ok(one_each == 20, "create at once: one name, one creator gets it");
+	ok(count_mounts() == mounts + CREATORS,
+	   "create at once: the others leave no mount");
+	ok(count_fds() == fds, "create at once: no descriptor is left");
+	remove_tree(dir);
+}
+
+/* A signal ends the wait for the lock. */
+
+struct waker {
+	pthread_t whom;
+	atomic_bool stop;
+};
+
+static void ignore(int number)
+{
+	(void)number;
+}
+
+static void *wake(void *argument)
+{
+	struct waker *waker = argument;
+
+	while (!waker->stop) {
+		pthread_kill(waker->whom, SIGUSR1);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+static void test_interrupted(void)
+{
+	struct sigaction action = { .sa_handler = ignore };
+	struct waker waker = { .whom = pthread_self() };
+	struct netns *ns = NULL;
+	pthread_t thread;
+	int lock, created, deleted, pinned;
+	struct netns_error create_error, delete_error, pin_error;
+	struct netns *other = make_namespace();
+	int fds, mounts;
+
+	lock = open(rundir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		bail("flock");
+	fds = count_fds();
+	mounts = count_mounts();
+	sigaction(SIGUSR1, &action, NULL);
+	thread = start(wake, &waker);
+	created = netns_create(rundir, "waits", &ns, &create_error);
+	deleted = netns_delete(rundir, "a", &delete_error);
+	pinned = netns_pin(other, rundir, "waits", &pin_error);
+	waker.stop = true;
+	pthread_join(thread, NULL);
+	signal(SIGUSR1, SIG_DFL);
+	ok(created == -EINTR && create_error.step == NETNS_STEP_LOCK_RUNDIR &&
+		   !strcmp(create_error.path, rundir) && !ns,
+	   "create: a signal ends the wait for the lock");
+	ok(deleted == -EINTR && delete_error.step == NETNS_STEP_LOCK_RUNDIR,
+	   "delete: a signal ends the wait for the lock");
+	ok(pinned == -EINTR && pin_error.step == NETNS_STEP_LOCK_RUNDIR,
+	   "pin: a signal ends the wait for the lock");
+	ok(count_fds() == fds && count_mounts() == mounts &&
+		   !is_there(place("waits")),
+	   "create: nothing is left then");
+	close(lock);
+	ok(good(netns_create(rundir, "waits", &ns, fresh())) &&
+		   good(netns_delete(rundir, "waits", fresh())),
+	   "create: and all is well without it");
+	netns_unref(ns);
+	netns_unref(other);
+}
+
+int main(void)
+{
+	int before, mounts;
+
+	alarm(SECONDS);
+	home = where();
+	own_mounts();
+	make_scratch();
+	rundir = strdup(in_scratch("run"));
+	make_thread_known();
+	before = count_fds();
+	mounts = count_mounts();
+	test_create();
+	test_exists();
+	test_bad_names();
+	test_pin();
+	test_delete();
+	test_delete_refused();
+	test_names();
+	test_leftovers();
+	test_symlinked_rundir();
+	test_shared();
+	test_at_once();
+	test_interrupted();
+	ok(good(netns_delete(rundir, "a", fresh())) &&
+		   good(netns_delete(rundir, "b", fresh())) &&
+		   names_are(rundir, 0, ""),
+	   "delete: the last of them");
+	ok(count_mounts() == mounts + 1,
+	   "no mount is left but the run directory's");
+	ok(count_fds() == before, "no descriptor is left");
+	ok(where() == home, "at home");
+	free((void *)rundir);
+	return done();
+}

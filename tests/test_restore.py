@@ -1,0 +1,136 @@
+"""When coming home fails: loud, the thread marked, nothing swallowed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+# A body that gives up the capabilities which its return needs.
+STRAND = """
+import os, threading, netns
+here = lambda: os.readlink("/proc/thread-self/ns/net")
+ns, home = netns.new(), here()
+
+def body(host):
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    raise ValueError("the body's own")
+"""
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", STRAND + script], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_restore_error_is_loud_and_chained() -> None:
+    done = run("""
+for enter in (False, True):
+    try:
+        if enter:
+            with ns.enter():
+                raise SystemExit("not reached")
+        else:
+            ns.do(body)
+    except netns.RestoreError as error:
+        print(type(error.__context__).__name__, error.step, error.errno)
+assert here() != home
+uses = [ns.set, netns.current, netns.new, netns.names, lambda: netns.create("x"),
+        lambda: netns.open("/proc/self/ns/net"), lambda: netns.from_pid(1),
+        lambda: netns.from_thread(threading.get_native_id()), lambda: netns.delete("x"),
+        lambda: netns.from_fd(ns.fileno()), lambda: ns.pin("x"), lambda: ns.do(print),
+        lambda: netns.check("x"), lambda: netns.do("x", print)]
+for use in uses:
+    try:
+        use()
+    except netns.RestoreError as error:
+        assert error.step == "use a stranded thread", error
+    else:
+        raise SystemExit(f"{use} was not refused")
+# Only this thread is marked.
+seen = []
+thread = threading.Thread(target=lambda: seen.append(netns.current()))
+thread.start()
+thread.join()
+print("another thread:", len(seen))
+ns.close()
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "ValueError return home 1",
+        "NoneType use a stranded thread 131",
+        "another thread: 1",
+    ]
+
+
+def test_an_outer_guard_may_still_bring_it_home() -> None:
+    """Only the first return is without the capability that the second has again."""
+    done = run("""
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+
+class Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+header, sets = Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(ctypes.byref(header), sets) == 0
+with ns.enter():
+    with netns.new() as other:
+        guard = other.enter()
+        guard.__enter__()
+        saved, sets[0] = sets[0], 0  # effective, the low half
+        assert libc.capset(ctypes.byref(header), sets) == 0
+        try:
+            guard.__exit__(None, None, None)
+        except netns.RestoreError as error:
+            print(error.step)
+        sets[0] = saved
+        assert libc.capset(ctypes.byref(header), sets) == 0
+    try:
+        netns.current()
+    except netns.RestoreError as error:
+        print(error.step)
+assert here() == home
+print(ns.do(lambda host: here()) != home)
+ns.close()
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["return home", "use a stranded thread", "True"]
+
+
+def test_a_process_may_rather_abort() -> None:
+    done = run("""
+assert netns.abort_when_stranded() is False
+assert netns.abort_when_stranded() is True
+ns.do(body)
+""")
+    assert done.returncode == -signal.SIGABRT
+    done = run("""
+netns.abort_when_stranded()
+netns.abort_when_stranded(False)
+try:
+    ns.do(body)
+except netns.RestoreError:
+    ns.close()
+""")
+    assert done.returncode == 0, done.stderr
+
+
+def test_capabilities_given_up_between_two_enters() -> None:
+    """The way back is checked anew: whoever may not come home does not leave."""
+    done = run("""
+with ns.enter():
+    pass
+os.setresuid(65534, 65534, 65534)
+try:
+    with ns.enter():
+        print("inside")
+except netns.NotPermittedError as error:
+    print(error.step)
+assert here() == home
+ns.close()
+""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "enter the namespace\n"
