@@ -102,8 +102,8 @@ static void test_rundir(void)
 	unsetenv("NETNS_RUN_DIR");
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 	expected = !stat("/var/run", &st) && st.st_uid == geteuid()
-			   ? "/run/netns"
-			   : "/run/user/7/netns";
+			 ? "/run/netns"
+			 : "/run/user/7/netns";
 	ok(netns_rundir(buf, sizeof(buf)) == (int)strlen(expected) &&
 		   !strcmp(buf, expected),
 	   "rundir: the user's, but not for whom /var/run belongs to");
