@@ -32,10 +32,12 @@
  * Handle: the memory of a native handle, freed with the object and not sooner.
  *
  * A finalizer would be too soon: in a cycle of garbage it may run before that
- * of an object that still uses the handle.
+ * of an object that still uses the handle. It only warns, and is in C, for an
+ * interrupt that is raised in a __del__ is lost.
  */
 struct handle {
 	PyObject_HEAD struct netns *ns;
+	bool lent; /* the library's own: not for its user to close */
 };
 
 struct guard {
@@ -53,6 +55,19 @@ static void free_object(PyObject *obj)
 
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
 	Py_DECREF(type);
+}
+
+static void handle_finalize(PyObject *obj)
+{
+	struct handle *self = (struct handle *)obj;
+	PyObject *type, *value, *traceback;
+
+	if (self->lent || netns_is_closed(self->ns))
+		return;
+	PyErr_Fetch(&type, &value, &traceback);
+	if (PyErr_ResourceWarning(obj, 1, "unclosed %R", obj) < 0)
+		PyErr_WriteUnraisable(obj);
+	PyErr_Restore(type, value, traceback);
 }
 
 static void handle_dealloc(PyObject *obj)
@@ -75,7 +90,26 @@ static PyObject *handle_closed(PyObject *obj, void *unused)
 	return PyBool_FromLong(netns_is_closed(((struct handle *)obj)->ns));
 }
 
+static PyObject *handle_lent(PyObject *obj, void *unused)
+{
+	(void)unused;
+	return PyBool_FromLong(((struct handle *)obj)->lent);
+}
+
+static int handle_set_lent(PyObject *obj, PyObject *value, void *unused)
+{
+	int lent = value ? PyObject_IsTrue(value) : 0;
+
+	(void)unused;
+	if (lent < 0)
+		return -1;
+	((struct handle *)obj)->lent = lent;
+	return 0;
+}
+
 static PyGetSetDef handle_properties[] = {
+	{ "_lent", handle_lent, handle_set_lent, "Not for its user to close.",
+	  NULL },
 	{ "_closed", handle_closed, NULL, "Also one that never was open.",
 	  NULL },
 	{ "_cell_address", handle_cell, NULL,
@@ -86,6 +120,7 @@ static PyGetSetDef handle_properties[] = {
 static PyType_Slot handle_slots[] = {
 	{ Py_tp_doc, "The memory of a native handle." },
 	{ Py_tp_new, PyType_GenericNew },
+	{ Py_tp_finalize, handle_finalize },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_tp_getset, handle_properties },
 	{ 0, NULL },

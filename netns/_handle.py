@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from _warnings import warn
 from errno import EINTR
 from sys import modules
 
@@ -289,12 +288,14 @@ class NetNS(Handle):
     def close(self) -> None:
         """Give the namespace up; the handle raises `ClosedError` from now on.
 
-        Closing twice is fine. Uses under way on other threads go on to their
+        Closing twice is fine, and closing the host that a body was given does
+        nothing: it is the library's. Uses under way on other threads go on to their
         end in this namespace.
 
         Thread: any. Privilege: none. Since: any. Source: close(2).
         """
-        lib.netns_close(self._cell[0])
+        if not self._lent:
+            lib.netns_close(self._cell[0])
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -304,34 +305,19 @@ class NetNS(Handle):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if not self._closed:
-            warn(f"unclosed {self!r}", ResourceWarning, 2, self)
-
-
-class _Host(NetNS):
-    """The library's own handle on a caller's home, which a body gets."""
-
-    __slots__ = ()
-
-    def close(self) -> None:
-        """Nothing: it is not the body's to close."""
-
-    def __del__(self) -> None:
-        """No warning either."""
-
 
 def opened(
     function: Callable[..., int],
     *args: Any,
     name: str | None = None,
     path: str | None = None,
-    kind: type[NetNS] = NetNS,
+    lent: bool = False,
 ) -> NetNS:
-    """The handle that a native call gives."""
+    """The handle that a native call gives; lent, for a body that is not to close it."""
     # The object owns what the call puts into its cell: an exception from a
     # signal handler behind the call leaks nothing.
-    ns = kind.__new__(kind)
+    ns = NetNS.__new__(NetNS)
+    ns._lent = lent
     ns._cell = ffi.cast("struct netns **", ns._cell_address)
     ns._name = name
     ns._path = path
@@ -340,12 +326,12 @@ def opened(
 
 
 def _host() -> NetNS:
-    return opened(lib.netns_host, kind=_Host)
+    return opened(lib.netns_host, lent=True)
 
 
 def lent(ns: NetNS) -> NetNS:
     """The same namespace as the library's own handle, for a body to be given."""
-    return opened(lib.netns_open_fd, ns.fileno(), kind=_Host)
+    return opened(lib.netns_open_fd, ns.fileno(), lent=True)
 
 
 def current() -> NetNS:

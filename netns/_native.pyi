@@ -10,6 +10,7 @@ lib: Any
 class Handle:
     _cell_address: int
     _closed: bool
+    _lent: bool
 
 class Guard:
     entered: bool
