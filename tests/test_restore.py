@@ -8,13 +8,25 @@ import sys
 
 # A body that gives up the capabilities which its return needs.
 STRAND = """
-import os, threading, netns
+import ctypes, os, threading, netns
+libc = ctypes.CDLL(None, use_errno=True)
+
+class Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+header, sets = Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(ctypes.byref(header), sets) == 0
+usual = sets[0]
+
+def effective(capabilities):
+    sets[0] = capabilities  # of this thread; CAP_SYS_ADMIN is in the low half
+    assert libc.capset(ctypes.byref(header), sets) == 0
+
 here = lambda: os.readlink("/proc/thread-self/ns/net")
 ns, home = netns.new(), here()
 
 def body(host):
-    os.setresgid(65534, 65534, 65534)
-    os.setresuid(65534, 65534, 65534)
+    effective(0)
     raise ValueError("the body's own")
 """
 
@@ -68,26 +80,16 @@ ns.close()
 def test_an_outer_guard_may_still_bring_it_home() -> None:
     """Only the first return is without the capability that the second has again."""
     done = run("""
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-
-class Header(ctypes.Structure):
-    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
-
-header, sets = Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
-assert libc.capget(ctypes.byref(header), sets) == 0
 with ns.enter():
     with netns.new() as other:
         guard = other.enter()
         guard.__enter__()
-        saved, sets[0] = sets[0], 0  # effective, the low half
-        assert libc.capset(ctypes.byref(header), sets) == 0
+        effective(0)
         try:
             guard.__exit__(None, None, None)
         except netns.RestoreError as error:
             print(error.step)
-        sets[0] = saved
-        assert libc.capset(ctypes.byref(header), sets) == 0
+        effective(usual)
     try:
         netns.current()
     except netns.RestoreError as error:
@@ -123,7 +125,7 @@ def test_capabilities_given_up_between_two_enters() -> None:
     done = run("""
 with ns.enter():
     pass
-os.setresuid(65534, 65534, 65534)
+effective(0)
 try:
     with ns.enter():
         print("inside")
