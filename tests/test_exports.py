@@ -42,9 +42,10 @@ def test_version_is_the_headers() -> None:
 
 def test_import_is_light() -> None:
     """Heavy modules wait until they are needed."""
-    script = "import sys; import netns; print(*sys.modules)"
+    path = [str(Path(netns.__file__).parent.parent), *sys.path]
+    script = f"import sys; sys.path[:] = {path}; import netns; print(*sys.modules)"
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path}; {script}"],
+        [sys.executable, "-I", "-S", "-c", script],
         capture_output=True,
         text=True,
         check=True,
