@@ -76,18 +76,19 @@ def run_directory_as_found() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Every test leaves the thread, descriptors, threads, mounts and names as found."""
     netns.new().close()
     with netns.current() as home:
         home.do(lambda host: None)  # the thread's own two descriptors
     gc.collect()
-    before, threads = world(), set(task_links())
+    directory = str(tmp_path_factory.getbasetemp())
+    before, threads = world(directory), set(task_links())
     yield
     # A joined thread is there until the kernel has taken it down.
     assert not [tid for tid in set(task_links()) - threads if not ends(tid)]
     gc.collect()
-    assert world() == before
+    assert world(directory) == before
     assert set(task_links().values()) == {before["home"]}
 
 

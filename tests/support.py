@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 RUN = Path("/run/netns")
-PREFIX = "netns-test-"
+PREFIX = f"netns-test-{os.getpid()}-"  # others may test on this machine too
 
 
 def task_links() -> dict[str, str]:
@@ -41,17 +41,22 @@ def descriptors() -> Counter[str]:
     return found
 
 
+def mountinfo() -> list[list[str]]:
+    """The fields of each line; a mount point may have any bytes in its name."""
+    text = Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
+    return [line.split(" ") for line in text.splitlines()]
+
+
 def nsfs_mounts() -> list[str]:
-    with Path("/proc/self/mountinfo").open() as mounts:
-        return sorted(line.split()[4] for line in mounts if " - nsfs " in line)
+    return sorted(fields[4] for fields in mountinfo() if "nsfs" in fields[-3:])
 
 
-def world() -> dict[str, object]:
+def world(directory: str) -> dict[str, object]:
+    """What a test must leave as it found it; directory is that of its files."""
     return {
         "home": here(),
         "descriptors": descriptors(),
-        # The machine may have others, which come and go.
-        "mounts": [path for path in nsfs_mounts() if PREFIX in path or "/pytest-" in path],
+        "mounts": [path for path in nsfs_mounts() if PREFIX in path or directory in path],
         "names": sorted(str(path) for path in RUN.glob(PREFIX + "*")),
     }
 

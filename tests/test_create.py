@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from support import RUN, descriptors, here, nsfs_mounts
+from support import RUN, descriptors, here, mountinfo, nsfs_mounts
 
 
 def test_new_does_not_move_the_caller() -> None:
@@ -293,10 +294,9 @@ def test_a_run_directory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
             with netns.create("a") as ns:
                 assert ns.path == str(path / "a")
             assert netns.names() == ["a"]
-            with Path("/proc/self/mountinfo").open() as mounts:
-                fields = [line.split() for line in mounts if str(path) in line]
-            assert [line[4] for line in fields].count(str(path)) == 1  # not over and over
-            assert [line[6].split(":")[0] for line in fields] == ["shared", "shared"]
+            mounts = [fields for fields in mountinfo() if fields[4].startswith(str(path))]
+            assert [fields[4] for fields in mounts].count(str(path)) == 1  # not over and over
+            assert [fields[6].split(":")[0] for fields in mounts] == ["shared", "shared"]
             netns.delete("a")
     finally:
         subprocess.run(["umount", path], check=True)
@@ -324,3 +324,56 @@ def test_the_rootless_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         netns.open("a")
     mine = Path("/var/run").stat().st_uid == os.geteuid()
     assert caught.value.path == (str(RUN / "a") if mine else str(tmp_path / "netns" / "a"))
+
+
+SWAP = """
+import os, sys
+os.chdir(sys.argv[1])
+print(flush=True)
+while True:
+    try:
+        os.rename("run", "aside")
+        os.symlink("evil", "run")
+        os.unlink("run")
+        os.rename("aside", "run")
+    except OSError:
+        continue
+"""
+
+
+def test_a_run_directory_that_turns_into_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever swaps it for a link while names are made gains nothing elsewhere."""
+    run_directory(tmp_path, monkeypatch).mkdir()
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    swapper = subprocess.Popen([sys.executable, "-c", SWAP, tmp_path], stdout=subprocess.PIPE)
+    assert swapper.stdout is not None
+    swapper.stdout.readline()
+    made = refused = 0
+    try:
+        while made < 40 or refused < 40:
+            try:
+                netns.create("a").close()
+                made += 1
+            except netns.Error:
+                refused += 1
+            assert not any(evil.iterdir())
+            mounts = mounts_below(tmp_path)
+            assert not [mount for mount in mounts if mount.startswith(str(evil))]
+            # Once it is a mount it can't be swapped any more.
+            for mount in mounts:
+                subprocess.run(["umount", "-l", mount], check=True)
+            (tmp_path / "run" / "a").unlink(missing_ok=True)
+    finally:
+        swapper.kill()
+        swapper.communicate()
+        for mount in mounts_below(tmp_path):
+            subprocess.run(["umount", "-l", mount], check=True)
+
+
+def mounts_below(path: Path) -> list[str]:
+    """The mount points below a path, the innermost first."""
+    points = [fields[4] for fields in mountinfo() if fields[4].startswith(str(path))]
+    return sorted(points, reverse=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import netns
-from support import RUN, here, nsfs_mounts
+from support import RUN, here, mountinfo, nsfs_mounts
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 
@@ -64,9 +63,7 @@ def test_ip_netns_refuses_a_name_of_ours(name: str) -> None:
 
 def run_directory_mounts() -> list[str]:
     """How each mount on the run directory propagates, the uppermost last."""
-    with Path("/proc/self/mountinfo").open() as mounts:
-        lines = [line.split() for line in mounts]
-    return [line[6].split(":")[0] for line in lines if line[4] == str(RUN)]
+    return [fields[6].split(":")[0] for fields in mountinfo() if fields[4] == str(RUN)]
 
 
 def test_the_run_directory_is_shared_once(name: str) -> None:
@@ -104,4 +101,23 @@ def test_concurrent_creators_of_both_kinds(name: str) -> None:
             assert netns.is_netns(target)
         finally:
             netns.delete(target)
+        assert not (RUN / target).exists()
+
+
+def test_concurrent_deleters_of_both_kinds(name: str) -> None:
+    """One winner each; the others are told that there is nothing."""
+    assert IP is not None
+    for turn in range(8):
+        target = f"{name}-{turn}"
+        netns.create(target).close()
+        ours = [sys.executable, "-c", f"import netns; netns.delete({target!r})"]
+        theirs = [IP, "netns", "delete", target]
+        processes = [
+            subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            for command in (ours, theirs, ours, theirs)
+        ]
+        told = [process.communicate()[1] for process in processes]
+        assert sorted(process.returncode == 0 for process in processes) == [False] * 3 + [True]
+        assert all("No such file" in text for text in told if text)
+        assert nsfs_mounts().count(str(RUN / target)) == 0
         assert not (RUN / target).exists()

@@ -14,7 +14,7 @@ import pytest
 
 import netns
 from netns._native import lib
-from support import PREFIX, RUN, here, on_a_thread, world
+from support import PREFIX, RUN, here, mountinfo, on_a_thread, world
 from sweep import Fault, Outcome, calls, inject, plan
 
 pytestmark = [pytest.mark.seam, pytest.mark.timeout(600)]
@@ -26,6 +26,7 @@ class Stage:
     def __init__(self, tmp_path: Path) -> None:
         self.name = PREFIX + uuid.uuid4().hex[:12]
         self.path = tmp_path / "pinned"
+        self.directory = str(tmp_path)
         self.ns = netns.new()
         self.other = netns.new()
         self.home = here()
@@ -264,7 +265,7 @@ def test_every_call_fails_with_every_errno(
         undo()
     assert made
     gc.collect()
-    before = world()
+    before = world(stage.directory)
     counts = {"refused": 0, "coped": 0, "loud": 0}
     for fault in plan(made):
         stage.fault = fault
@@ -277,7 +278,7 @@ def test_every_call_fails_with_every_errno(
                 check_names(stage)
             undo()
             gc.collect()
-            assert world() == before
+            assert world(stage.directory) == before
         except BaseException as error:
             error.args = (*error.args, f"{operation}: {fault}")
             raise
@@ -315,7 +316,7 @@ def test_killed_before_every_call(stage: Stage, operation: str, row: list[object
     """The next creator of the name succeeds at once, and nothing piles up."""
     prepare, act, undo = (getattr(stage, name) for name in OPERATIONS[operation])
     gc.collect()
-    before = world()
+    before = world(stage.directory)
     kills = 0
     while killed_before(kills + 1, prepare, act):
         kills += 1
@@ -328,7 +329,7 @@ def test_killed_before_every_call(stage: Stage, operation: str, row: list[object
         assert stage.name in ip.stdout
         netns.delete(stage.name)
         undo()
-        assert world() == before, f"{operation}: killed before call {kills}"
+        assert world(stage.directory) == before, f"{operation}: killed before call {kills}"
     undo()
     assert kills > 5
     row.extend([operation + ", killed", kills, 0, 0, 0, 0, kills])
@@ -345,10 +346,9 @@ def test_killed_while_making_the_run_directory(stage: Stage, row: list[object]) 
         kills += 1
         with netns.create(stage.name, exist_ok=True):
             pass
-        with Path("/proc/self/mountinfo").open() as mounts:
-            lines = [line.split() for line in mounts]
-        assert [line[6].split(":")[0] for line in lines if line[4] == run] == ["shared"]
-        assert [line[4] for line in lines].count(f"{run}/{stage.name}") == 1
+        mounts = mountinfo()
+        assert [fields[6].split(":")[0] for fields in mounts if fields[4] == run] == ["shared"]
+        assert [fields[4] for fields in mounts].count(f"{run}/{stage.name}") == 1
         stage.clean_run_directory()
     stage.clean_run_directory()
     assert kills > 15
