@@ -3,6 +3,7 @@
 #ifndef NETNS_CORE_H
 #define NETNS_CORE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,6 +64,7 @@ struct thread {
 int netns__thread(struct thread **thread, struct netns_error *err);
 int netns__ready(struct netns_error *err);
 void netns__recall(int64_t guard);
+int netns__start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 /* switch.c */
 
@@ -93,6 +95,53 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err);
 void netns__place_done(struct place *place);
 bool netns__is_leftover(const struct stat *st);
+
+/* discover.c */
+
+enum holder_kind {
+	HOLDER_NAME,
+	HOLDER_PATH,
+	HOLDER_PROCESS,
+	HOLDER_THREAD,
+	HOLDER_UNSEEN, /* a mount that no path leads to */
+};
+
+struct holder {
+	uint64_t ino;
+	enum holder_kind kind;
+	int32_t id;
+	const char *text;
+};
+
+struct holders {
+	struct holder *held;
+	size_t count, room;
+};
+
+int netns__hold_by(struct holders *holders, uint64_t ino, enum holder_kind kind,
+		   int32_t id, const char *text);
+uint64_t netns__inode(const char *text, size_t size);
+
+/* mounts.c */
+
+struct statx;
+void netns__place_of(const struct stat *st, struct statx *sx);
+int netns__scan_mounts(dev_t nsfs, const struct statx *rundir,
+		       struct holders *holders, char **text);
+
+/* scan.c */
+
+struct scan {
+	int what; /* NETNS_PROCESSES or also NETNS_THREADS */
+	struct holders found;
+	uint32_t hidden;      /* processes that may not be looked at */
+	enum netns_step step; /* that failed */
+	/* Done meanwhile by whoever is free; its result is that of the scan. */
+	int (*aside)(void *argument);
+	void *argument;
+};
+
+int netns__scan(struct scan *scan);
 
 /* error.c */
 

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Namespaces made, pinned and unpinned. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "core.h"
 #include "sys.h"
-
-/* Enough for the few calls below, thread-local storage included. */
-#define STACK_SIZE (128 * 1024)
 
 struct birth {
 	int fd;
@@ -32,27 +28,6 @@ static void *give_birth(void *arg)
 	return NULL;
 }
 
-static int start(pthread_t *thread, struct birth *birth)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	int ret;
-
-	ret = -pthread_attr_init(&attr);
-	if (ret)
-		return ret;
-	ret = -pthread_attr_setstacksize(&attr, STACK_SIZE);
-	if (!ret) {
-		/* The process's signals are for its own threads. */
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &old);
-		ret = sys_thread(thread, &attr, give_birth, birth);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
-	}
-	pthread_attr_destroy(&attr);
-	return ret;
-}
-
 int netns_new(struct netns **ns, struct netns_error *err)
 {
 	struct birth birth = { .err = err };
@@ -61,7 +36,7 @@ int netns_new(struct netns **ns, struct netns_error *err)
 
 	if (ret < 0)
 		return ret;
-	ret = start(&thread, &birth);
+	ret = netns__start(&thread, give_birth, &birth);
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_START_THREAD, NULL);
 	pthread_join(thread, NULL);

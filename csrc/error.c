@@ -31,6 +31,13 @@ static const char *const texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_UNMOUNT] = "unmount the namespace",
 	[NETNS_STEP_UNLINK] = "remove the mount point",
 	[NETNS_STEP_LIST] = "list the run directory",
+	[NETNS_STEP_READ_MOUNTS] = "read the mounts",
+	[NETNS_STEP_READ_PROCESSES] = "read the processes",
+	[NETNS_STEP_OPEN_SOCKET] = "open the socket's namespace",
+	[NETNS_STEP_FIND_OWNER] = "find the owner",
+	[NETNS_STEP_ASK_COOKIE] = "ask for the cookie",
+	[NETNS_STEP_GET_NSID] = "get the id",
+	[NETNS_STEP_SET_NSID] = "set the id",
 };
 
 const char *netns_step_text(int step)

@@ -6,7 +6,7 @@
 
 #include "fault.h"
 
-#define TRACED 512
+#define TRACED 4096
 
 static const char *const names[FAULT_CALLS] = {
 	[FAULT_OPENAT] = "openat",
@@ -29,6 +29,12 @@ static const char *const names[FAULT_CALLS] = {
 	[FAULT_MKDIR] = "mkdir",
 	[FAULT_UNLINKAT] = "unlinkat",
 	[FAULT_FLOCK] = "flock",
+	[FAULT_READ] = "read",
+	[FAULT_GETDENTS] = "getdents64",
+	[FAULT_SOCKET] = "socket",
+	[FAULT_GETSOCKOPT] = "getsockopt",
+	[FAULT_SEND] = "send",
+	[FAULT_RECV] = "recv",
 	[FAULT_ALLOC] = "malloc",
 	[FAULT_THREAD] = "pthread_create",
 };

@@ -319,6 +319,23 @@ int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
 	return wrap_unknown(copy, NULL, ns, err);
 }
 
+/* Only a socket is asked: the request may mean something else to others. */
+int netns_open_socket(int fd, struct netns **ns, struct netns_error *err)
+{
+	struct stat st;
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	ret = sys_fstat(fd, &st);
+	if (!ret)
+		ret = S_ISSOCK(st.st_mode) ? sys_ioctl(fd, SYS_SIOCGSKNS)
+					   : -ENOTSOCK;
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_OPEN_SOCKET, NULL);
+	return netns__wrap(ret, ns, err);
+}
+
 /*
  * The calling thread's own namespace. /proc/thread-self is newer (3.17) than
  * any kernel this runs on, but not every sandbox has it; /proc itself may be
@@ -379,4 +396,100 @@ uint64_t netns__owner(struct netns *ns)
 	}
 	sys_close(fd);
 	return owner;
+}
+
+int64_t netns_owner_uid(struct netns *ns, struct netns_error *err)
+{
+	int fd, userns, ret;
+	uid_t uid = 0;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	userns = ret = sys_ioctl(fd, SYS_NS_GET_USERNS);
+	if (userns >= 0) {
+		ret = sys_owner_uid(userns, &uid);
+		sys_close(userns);
+	}
+	netns__release(ns);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_FIND_OWNER, NULL)
+		       : (int64_t)uid;
+}
+
+/*
+ * On a thread made for it: the caller's stays where it is, whatever fails, and
+ * may be one that could not come back. It is born where the caller is, and so
+ * need not move, nor have the right to, where that is the namespace itself.
+ */
+struct question {
+	struct netns *ns;
+	int fd;
+	uint64_t cookie;
+	int ret;
+	struct netns_error *err;
+};
+
+static int go_inside(const struct question *question)
+{
+	struct stat st;
+	int here, ret;
+
+	ret = netns__open_here(&here, question->err);
+	if (ret < 0)
+		return ret;
+	ret = sys_fstat(here, &st);
+	sys_close(here);
+	if (!ret && st.st_ino == question->ns->ino &&
+	    st.st_dev == question->ns->dev)
+		return 0;
+	ret = sys_setns(question->fd);
+	return ret < 0 ? netns__fail(question->err, ret, NETNS_STEP_ENTER, NULL)
+		       : 0;
+}
+
+static void *ask_cookie(void *argument)
+{
+	struct question *question = argument;
+	int fd, ret;
+
+	question->ret = go_inside(question);
+	if (question->ret < 0)
+		return NULL;
+	fd = ret = sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd >= 0) {
+		ret = sys_getsockopt(fd, SYS_SO_NETNS_COOKIE, &question->cookie,
+				     sizeof(question->cookie));
+		sys_close(fd);
+	}
+	if (ret < 0)
+		question->ret = netns__fail(question->err, ret,
+					    NETNS_STEP_ASK_COOKIE, NULL);
+	return NULL;
+}
+
+int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err)
+{
+	struct question question = { .ns = ns, .err = err };
+	pthread_t thread;
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	question.fd = netns__hold(ns, err);
+	if (question.fd < 0)
+		return question.fd;
+	ret = netns__start(&thread, ask_cookie, &question);
+	if (ret < 0) {
+		netns__fail(err, ret, NETNS_STEP_START_THREAD, NULL);
+	} else {
+		pthread_join(thread, NULL);
+		ret = question.ret;
+	}
+	netns__release(ns);
+	if (!ret)
+		*cookie = question.cookie;
+	return ret;
 }

@@ -85,6 +85,13 @@ enum netns_step {
 	NETNS_STEP_UNMOUNT,
 	NETNS_STEP_UNLINK,
 	NETNS_STEP_LIST,
+	NETNS_STEP_READ_MOUNTS,
+	NETNS_STEP_READ_PROCESSES,
+	NETNS_STEP_OPEN_SOCKET,
+	NETNS_STEP_FIND_OWNER,
+	NETNS_STEP_ASK_COOKIE,
+	NETNS_STEP_GET_NSID,
+	NETNS_STEP_SET_NSID,
 	NETNS_STEP_COUNT
 };
 
@@ -184,6 +191,16 @@ int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
 int netns_open_fd(int fd, struct netns **ns, struct netns_error *err);
 
 /*
+ * netns_open_socket - the namespace that a socket lives in
+ *
+ * Errors, with NETNS_STEP_OPEN_SOCKET: EBADF; ENOTSOCK; EPERM; ENOTTY (a kind
+ * of socket, or a kernel, that does not tell).
+ * Privilege: CAP_NET_ADMIN in the user namespace that owns the namespace.
+ * Source: SIOCGSKNS, Linux 4.10, c62cce2caee5.
+ */
+int netns_open_socket(int fd, struct netns **ns, struct netns_error *err);
+
+/*
  * netns_close - give up the namespace; the handle answers EBADF from now on
  *
  * Idempotent, and safe against any other use on another thread, which either
@@ -211,6 +228,55 @@ int netns_fd(const struct netns *ns);
 int netns_is_closed(const struct netns *ns);
 uint64_t netns_ino(const struct netns *ns);
 uint64_t netns_dev(const struct netns *ns);
+
+/*
+ * netns_owner_uid - the user who owns the namespace
+ *
+ * Returns the user id of the creator of the user namespace that owns the
+ * namespace, as the caller's user namespace maps it.
+ *
+ * Errors, with NETNS_STEP_FIND_OWNER: EPERM (the owner is not the caller's
+ * user namespace nor a descendant of it, so the kernel does not tell); ENOTTY
+ * before Linux 4.11. EBADF (closed).
+ * Privilege: none.
+ * Source: ioctl_ns(2): NS_GET_USERNS, NS_GET_OWNER_UID.
+ */
+int64_t netns_owner_uid(struct netns *ns, struct netns_error *err);
+
+/*
+ * netns_cookie - the kernel's number for the namespace, never given twice
+ *
+ * Asked of a socket made inside, on a thread made for the purpose: the calling
+ * thread does not move.
+ *
+ * Errors: EBADF (closed); EPERM with NETNS_STEP_ENTER; ENOPROTOOPT with
+ * NETNS_STEP_ASK_COOKIE (before Linux 5.14); EAGAIN (no thread).
+ * Privilege: none for the calling thread's own namespace; else CAP_SYS_ADMIN
+ * as for netns_enter().
+ * Source: SO_NETNS_COOKIE, Linux 5.14, e8b9eab99232.
+ */
+int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err);
+
+/*
+ * netns_get_nsid - the id that the calling thread's namespace has for this one
+ * netns_set_nsid - give it one, for good; a negative one: of the kernel's choice
+ * netns_nsids - all ids that the calling thread's namespace has given
+ *
+ * *nsid is -1 where none was given. Two namespaces have ids for each other
+ * independently; rtnetlink speaks of the peers of veth devices and the like by
+ * them. netns_nsids() returns how many there are; *nsids, NULL where there are
+ * none, are unsorted, for netns_free().
+ *
+ * Errors: EBADF (closed); EEXIST with NETNS_STEP_SET_NSID (it has an id, or
+ * the id is another's: older kernels say ENOSPC of the latter); EPERM; EMFILE
+ * and the like for the socket.
+ * Privilege: none to get; CAP_NET_ADMIN in the user namespace that owns the
+ * calling thread's namespace to set.
+ * Source: rtnetlink(7), RTM_NEWNSID and RTM_GETNSID, Linux 4.0; ip-netns(8).
+ */
+int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err);
+int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err);
+int netns_nsids(int32_t **nsids, struct netns_error *err);
 
 /*
  * netns_enter - move the calling thread into the namespace
@@ -307,7 +373,65 @@ int netns_delete(const char *rundir, const char *target,
  */
 int netns_names(const char *rundir, char **names, size_t *size,
 		struct netns_error *err);
-void netns_free(char *names);
+void netns_free(void *block);
+
+/* What netns_discover() looks at. */
+#define NETNS_PINS	1 /* mounts, the run directory's names among them */
+#define NETNS_PROCESSES 2 /* where each main thread is */
+#define NETNS_THREADS	4 /* and the other threads; includes NETNS_PROCESSES */
+
+/*
+ * A namespace that was found. Its texts are first the names in the run
+ * directory, then the paths at which it is pinned, each ended by a NUL; its
+ * ids are first those of processes, then of threads. Each kind is ascending.
+ */
+struct netns_found {
+	uint64_t ino;
+	uint32_t names, paths, pids, threads; /* how many */
+	uint32_t first_text;		      /* offset in texts */
+	uint32_t first_id;		      /* index in ids */
+};
+
+struct netns_discovery {
+	uint64_t dev;	     /* of all */
+	uint32_t count;	     /* namespaces in found, by inode number */
+	uint32_t hidden;     /* processes that may not be looked at */
+	uint32_t texts_size; /* bytes in texts */
+	uint32_t ids_count;  /* numbers in ids */
+	struct netns_found *found;
+	int32_t *ids;
+	char *texts;
+};
+
+/*
+ * netns_discover - every network namespace of the host, each once
+ *
+ * `what` says where to look: NETNS_PINS, NETNS_PROCESSES, NETNS_THREADS. Paths
+ * are those of the calling process's mount namespace, and only those that lead
+ * to the namespace: one that a mount covers is left out, and a namespace that
+ * has no other is found without a path. A process's thread is listed where it
+ * is not in its main thread's namespace, or that one has ended.
+ *
+ * Not found are namespaces that only a descriptor, a socket, a device's move or
+ * a mount in another mount namespace holds, and those of processes in other pid
+ * namespaces than /proc's or hidden by its hidepid option. Processes that end
+ * meanwhile are skipped; those that may not be looked at are counted in hidden.
+ * The scan is no snapshot: who moves meanwhile may be seen before or after, or
+ * both, thread by thread.
+ *
+ * *discovery is one block, for netns_free(). Nothing is remembered: a second
+ * scan costs what the first did but for the kernel's own caches. From some
+ * hundred processes on up to three threads help, which end with the call.
+ *
+ * Errors: ENOENT where /proc is missing; ENOTDIR (a run directory that is a
+ * file or a symbolic link), EACCES; EMFILE, ENOMEM and the like: nothing is
+ * left out for want of them.
+ * Privilege: PTRACE_MODE_READ over processes (CAP_SYS_PTRACE), see ptrace(2).
+ * Source: proc_pid_ns(5), proc_pid_mountinfo(5); statx(2) with STATX_MNT_ID
+ * from Linux 5.8.
+ */
+int netns_discover(const char *rundir, int what,
+		   struct netns_discovery **discovery, struct netns_error *err);
 
 /*
  * netns_rundir - where names live

@@ -18,9 +18,11 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -64,6 +66,10 @@
 #define SYS_STATX_ATTR_MOUNT_ROOT   0x2000
 #define SYS_NS_GET_USERNS	    _IO(0xb7, 0x1)
 #define SYS_NS_GET_NSTYPE	    _IO(0xb7, 0x3)
+#define SYS_NS_GET_OWNER_UID	    _IO(0xb7, 0x4)
+#define SYS_SIOCGSKNS		    0x894c
+#define SYS_SO_NETNS_COOKIE	    71
+#define SYS_STATX_MNT_ID	    0x1000
 #define SYS_PIDFD_THREAD	    O_EXCL
 #define SYS_PIDFD_GET_NET_NAMESPACE _IO(0xff, 4)
 #define SYS_OPEN_TREE_CLONE	    1
@@ -102,6 +108,20 @@ static inline int sys_readlinkat(int fd, const char *path, char *buf,
 {
 	FAULT(READLINKAT);
 	return SYS_RESULT(readlinkat(fd, path, buf, size));
+}
+
+/* What is left of a file; 0 at its end. */
+static inline int sys_read(int fd, void *buf, size_t size)
+{
+	FAULT(READ);
+	return SYS_RESULT(read(fd, buf, size));
+}
+
+/* struct dirent64, one after the other, each d_reclen long; 0 at the end. */
+static inline int sys_getdents(int dir, void *buf, size_t size)
+{
+	FAULT(GETDENTS);
+	return SYS_RESULT(syscall(SYS_getdents64, dir, buf, size));
 }
 
 static inline int sys_fstat(int fd, struct stat *st)
@@ -200,6 +220,25 @@ static inline int sys_is_mount(int fd)
 	return (sx.stx_attributes & SYS_STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
+/* Where a path leads, and by what mount if stx_mask says so (Linux 5.8). */
+static inline int sys_locate(int dir, const char *path, int flags,
+			     struct statx *sx)
+{
+	FAULT(STATX);
+	return SYS_RESULT(syscall(SYS_statx, dir, path,
+				  flags | AT_STATX_DONT_SYNC,
+				  STATX_INO | SYS_STATX_MNT_ID, sx));
+}
+
+/* stx_mnt_id, which older headers lack. */
+static inline uint64_t sys_mnt_id(const struct statx *sx)
+{
+	uint64_t id;
+
+	memcpy(&id, (const char *)sx + 0x90, sizeof(id));
+	return id;
+}
+
 static inline int sys_mount(const char *source, const char *target,
 			    unsigned long flags)
 {
@@ -229,6 +268,38 @@ static inline int sys_lock(int fd)
 {
 	FAULT(FLOCK);
 	return SYS_RESULT(flock(fd, LOCK_EX));
+}
+
+static inline int sys_owner_uid(int userns, uid_t *uid)
+{
+	FAULT(IOCTL);
+	return SYS_RESULT(ioctl(userns, SYS_NS_GET_OWNER_UID, uid));
+}
+
+static inline int sys_socket(int family, int type, int protocol)
+{
+	FAULT(SOCKET);
+	return SYS_RESULT(socket(family, type | SOCK_CLOEXEC, protocol));
+}
+
+static inline int sys_getsockopt(int fd, int option, void *value,
+				 socklen_t size)
+{
+	FAULT(GETSOCKOPT);
+	return SYS_RESULT(getsockopt(fd, SOL_SOCKET, option, value, &size));
+}
+
+static inline int sys_send(int fd, const void *data, size_t size)
+{
+	FAULT(SEND);
+	return SYS_RESULT(send(fd, data, size, 0));
+}
+
+/* The size of the datagram, also where it is more than there was room for. */
+static inline int sys_recv(int fd, void *buf, size_t size)
+{
+	FAULT(RECV);
+	return SYS_RESULT(recv(fd, buf, size, MSG_TRUNC));
 }
 
 /* Not system calls, but they fail as such and are swept with them. */

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the core remembers of each thread: made at first use, gone with it. */
+#include <signal.h>
+
 #include "core.h"
 #include "sys.h"
+
+/* Enough for the core's own few calls, thread-local storage included. */
+#define STACK_SIZE (128 * 1024)
 
 /*
  * The records are on the heap and in a list, not in thread-local storage,
@@ -165,4 +170,26 @@ void netns__recall(int64_t guard)
 			atomic_store(&t->recalled, guard);
 	}
 	pthread_mutex_unlock(&lock);
+}
+
+/* A thread for the core's own calls, in the caller's namespace. */
+int netns__start(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int ret;
+
+	ret = -pthread_attr_init(&attr);
+	if (ret)
+		return ret;
+	ret = -pthread_attr_setstacksize(&attr, STACK_SIZE);
+	if (!ret) {
+		/* The process's signals are for its own threads. */
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &old);
+		ret = sys_thread(thread, &attr, run, argument);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	pthread_attr_destroy(&attr);
+	return ret;
 }

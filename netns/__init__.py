@@ -6,8 +6,8 @@
 True
 """
 
-from ._create import create, delete, new
-from ._discover import check, is_netns, names
+from ._create import attach, create, delete, new
+from ._discover import Discovery, Found, check, discover, identify, is_netns, names, nsids, pids
 from ._errors import (
     ClosedError,
     Error,
@@ -21,7 +21,7 @@ from ._errors import (
     OrderError,
     RestoreError,
 )
-from ._handle import NetNS, current, from_fd, from_pid, from_thread, open
+from ._handle import NetNS, current, from_fd, from_pid, from_socket, from_thread, open
 from ._native import ffi, lib
 from ._switch import abort_when_stranded, do
 
@@ -31,8 +31,10 @@ del ffi, lib
 
 __all__ = [
     "ClosedError",
+    "Discovery",
     "Error",
     "ExistsError",
+    "Found",
     "InvalidTypeError",
     "InvalidValueError",
     "KernelError",
@@ -43,16 +45,22 @@ __all__ = [
     "OrderError",
     "RestoreError",
     "abort_when_stranded",
+    "attach",
     "check",
     "create",
     "current",
     "delete",
+    "discover",
     "do",
     "from_fd",
     "from_pid",
+    "from_socket",
     "from_thread",
+    "identify",
     "is_netns",
     "names",
     "new",
+    "nsids",
     "open",
+    "pids",
 ]

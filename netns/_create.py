@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ._errors import Error, ExistsError, wrong_value
-from ._handle import NetNS, call, encode, open, opened, run_directory
-from ._native import ffi, lib
+from ._handle import NetNS, call, directory, encode, from_pid, open, opened, path_of
+from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._handle import Target
+    from ._handle import Directory, Target
 
 
 def new() -> NetNS:
@@ -32,12 +32,13 @@ def new() -> NetNS:
     return opened(lib.netns_new)
 
 
-def create(name: str, *, exist_ok: bool = False) -> NetNS:
+def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None) -> NetNS:
     """A new namespace with a name, as ``ip netns add`` makes it.
 
     Args:
         name: 1 to 255 bytes, without ``/`` and NUL, not ``.`` or ``..``.
         exist_ok: open the namespace of that name if there is one.
+        rundir: the run directory, as for `open`.
 
     Returns:
         A handle. The name stays until `delete`, or ``ip netns delete``.
@@ -58,24 +59,61 @@ def create(name: str, *, exist_ok: bool = False) -> NetNS:
     encoded = encode(name)
     if b"/" in encoded:
         raise wrong_value("a name has no '/'", name)
-    path = f"{run_directory()}/{name}"
+    where = directory(rundir)
+    path = path_of(name, where)
     while True:
         try:
-            return opened(lib.netns_create, ffi.NULL, encoded, name=name, path=path)
+            return opened(lib.netns_create, where, encoded, name=name, path=path)
         except ExistsError:
             if not exist_ok:
                 raise
         try:
-            return open(name)
+            return open(name, rundir=rundir)
         except FileNotFoundError:
             continue  # deleted in between
 
 
-def delete(*targets: Target) -> None:
+def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
+    """Give the namespace of a process a name, as ``ip netns attach`` does.
+
+    Args:
+        name: as for `create`.
+        pid: a process id in the caller's pid namespace.
+        rundir: the run directory, as for `open`.
+
+    Returns:
+        A handle. The namespace outlives the process until `delete`.
+
+    Raises:
+        ExistsError: the name is taken.
+        NotFoundError: no such process.
+        NotPermittedError: see below.
+        InvalidTypeError, InvalidValueError: not a name, or not an int from 1.
+        KernelError: ENOSPC where fs.mount-max is reached, and the like.
+
+    Thread: any. Waits while another process holds the run directory's lock.
+    Privilege: that of `from_pid` and of `NetNS.pin`.
+    Since: Linux 3.0. Source: ip-netns(8), proc_pid_ns(5).
+    """
+    if b"/" in encode(name):
+        raise wrong_value("a name has no '/'", name)
+    path = path_of(name, directory(rundir))
+    ns = from_pid(pid)
+    try:
+        ns.pin(name, rundir=rundir)
+    except BaseException:
+        ns.close()
+        raise
+    ns._name, ns._path = name, path
+    return ns
+
+
+def delete(*targets: Target, rundir: Directory | None = None) -> None:
     """Unpin names or paths; each namespace lives on until its last user is gone.
 
     Args:
         targets: each as for `open`. All are tried, also behind one that fails.
+        rundir: the run directory, as for `open`.
 
     Raises:
         NotFoundError: nothing is there.
@@ -91,9 +129,10 @@ def delete(*targets: Target) -> None:
     Since: Linux 3.0. Source: ip-netns(8), umount(2).
     """
     errors: list[Error] = []
+    where = directory(rundir)
     for encoded in [encode(target) for target in targets]:
         try:
-            call(lib.netns_delete, ffi.NULL, encoded)
+            call(lib.netns_delete, where, encoded)
         except Error as error:
             errors.append(error)
     if errors:

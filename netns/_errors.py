@@ -120,6 +120,7 @@ _BY_ERRNO = {
 _NOT_A_NAMESPACE = {
     lib.NETNS_STEP_CHECK_TYPE: {_errno.EINVAL},
     lib.NETNS_STEP_OPEN_TARGET: {_errno.EBADF, _errno.ENOTDIR, _errno.ELOOP, _errno.ENXIO},
+    lib.NETNS_STEP_OPEN_SOCKET: {_errno.EBADF, _errno.ENOTSOCK},
 }
 _WHY = {
     lib.NETNS_STEP_CHECK_ARGUMENT: "not a name (1 to 255 bytes, no '/', not '.' or '..') or path",
@@ -141,6 +142,8 @@ _NEEDS = {
     lib.NETNS_STEP_BIND: "CAP_SYS_ADMIN over the mount namespace",
     lib.NETNS_STEP_UNMOUNT: "CAP_SYS_ADMIN over the mount namespace",
     lib.NETNS_STEP_UNLINK: "write access to the directory (CAP_DAC_OVERRIDE)",
+    lib.NETNS_STEP_OPEN_SOCKET: "CAP_NET_ADMIN in the user namespace that owns the socket's",
+    lib.NETNS_STEP_SET_NSID: "CAP_NET_ADMIN in the user namespace that owns the thread's",
 }
 
 

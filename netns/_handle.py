@@ -6,7 +6,7 @@ import os
 from errno import EINTR
 from sys import modules
 
-from ._errors import check, closed, wrong_type, wrong_value
+from ._errors import NotPermittedError, check, closed, wrong_type, wrong_value
 from ._native import ffi, lib
 
 if lib.netns__add_types() < 0:
@@ -18,13 +18,18 @@ from ._native import Guard, Handle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar, Union
+    from typing import Any, Protocol, TypeVar, Union
 
     from typing_extensions import Concatenate, ParamSpec, Self
 
     P = ParamSpec("P")
     T = TypeVar("T")
     Target = Union[str, "os.PathLike[str]"]
+    Directory = Union[str, "os.PathLike[str]"]
+
+    class Socket(Protocol):
+        def fileno(self) -> int: ...
+
 
 _LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
 
@@ -43,6 +48,18 @@ def encode(target: Target) -> bytes:
     if b"\0" in encoded:
         raise wrong_value("a name or path has no NUL", path)
     return encoded
+
+
+def directory(rundir: Directory | None) -> Any:
+    """The run directory as the core takes it: NULL for that of its own rule."""
+    if rundir is None:
+        return ffi.NULL
+    path: object = rundir.__fspath__() if isinstance(rundir, os.PathLike) else rundir
+    if not isinstance(path, str):
+        raise wrong_type("a run directory is a path (str, os.PathLike[str])", rundir)
+    if not path:
+        raise wrong_value("a run directory has a path", path)
+    return encode(path)
 
 
 def number(value: int, what: str, least: int) -> int:
@@ -235,6 +252,47 @@ class NetNS(Handle):
         """The device of the file system of namespaces (nsfs), as st_dev."""
         return int(lib.netns_dev(self._cell[0]))
 
+    @property
+    def cookie(self) -> int:
+        """The kernel's number for the namespace, which none has had or will have.
+
+        Asked of a socket made inside, on a thread made for it; the calling
+        thread does not move. Needs Linux 5.14, and the right to enter the
+        namespace unless the calling thread is in it.
+        """
+        cookie = ffi.new("uint64_t *")
+        call(lib.netns_cookie, self._cell[0], cookie)
+        return int(cookie[0])
+
+    @property
+    def owner_uid(self) -> int | None:
+        """The user who made the user namespace that owns this one.
+
+        As the caller's user namespace maps it. None where the kernel does not
+        tell: the owner is neither the caller's user namespace nor one below.
+        """
+        try:
+            return call(lib.netns_owner_uid, self._cell[0])
+        except NotPermittedError:
+            return None
+
+    @property
+    def nsid(self) -> int | None:
+        """The id that the calling thread's namespace has for this one; None without.
+
+        rtnetlink speaks of the peers of devices by these ids. Setting gives
+        one, for good: `ExistsError` where there is one already or it is
+        another's; -1 lets the kernel choose. Setting needs CAP_NET_ADMIN over
+        the calling thread's namespace.
+        """
+        nsid = ffi.new("int32_t *")
+        call(lib.netns_get_nsid, self._cell[0], nsid)
+        return None if nsid[0] < 0 else int(nsid[0])
+
+    @nsid.setter
+    def nsid(self, nsid: int) -> None:
+        call(lib.netns_set_nsid, self._cell[0], number(nsid, "an id", -1))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NetNS):
             return NotImplemented
@@ -256,13 +314,14 @@ class NetNS(Handle):
 
     # How it is kept
 
-    def pin(self, target: Target) -> None:
+    def pin(self, target: Target, *, rundir: Directory | None = None) -> None:
         """Give the namespace a name, or bind it at a path, so that it outlives its users.
 
         Args:
             target: a name (no ``/``) for the run directory, as `create` makes
                 it; or a path (with ``/``, or an os.PathLike), whose file must
                 not exist and whose directory must. `delete` undoes it.
+            rundir: the run directory, where it is not the usual one.
 
         Raises:
             ClosedError: the handle is closed.
@@ -278,7 +337,7 @@ class NetNS(Handle):
         Since: Linux 3.0; by descriptors alone from 5.2 (move_mount).
         Source: ip-netns(8), move_mount(2), mount(2).
         """
-        call(lib.netns_pin, self._cell[0], ffi.NULL, encode(target))
+        call(lib.netns_pin, self._cell[0], directory(rundir), encode(target))
 
     @property
     def closed(self) -> bool:
@@ -353,12 +412,14 @@ def current() -> NetNS:
     return opened(lib.netns_current)
 
 
-def open(target: Target) -> NetNS:
+def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
     """The namespace at a name or a path.
 
     Args:
         target: a name (a str without ``/``) in the run directory; or a path
             (a str with ``/``, or any os.PathLike).
+        rundir: the run directory; None for $NETNS_RUN_DIR, else, for users
+            who don't own /var/run, $XDG_RUNTIME_DIR/netns, else /run/netns.
 
     Returns:
         A handle.
@@ -375,10 +436,11 @@ def open(target: Target) -> NetNS:
     Since: Linux 3.0. Source: ioctl_ns(2), ip-netns(8).
     """
     encoded = encode(target)
+    where = directory(rundir)
     text = os.fsdecode(encoded)
     if "/" in text:
-        return opened(lib.netns_open, ffi.NULL, encoded, path=text)
-    return opened(lib.netns_open, ffi.NULL, encoded, name=text, path=f"{run_directory()}/{text}")
+        return opened(lib.netns_open, where, encoded, path=text)
+    return opened(lib.netns_open, where, encoded, name=text, path=path_of(text, where))
 
 
 def from_pid(pid: int) -> NetNS:
@@ -447,6 +509,31 @@ def from_fd(fd: int) -> NetNS:
     return opened(lib.netns_open_fd, number(fd, "a descriptor", 0))
 
 
+def from_socket(sock: Socket | int) -> NetNS:
+    """The namespace that a socket lives in.
+
+    Args:
+        sock: a socket object, or its descriptor. It stays the caller's.
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotNamespaceError: the descriptor is closed, or no socket's.
+        NotPermittedError: see below.
+        InvalidTypeError, InvalidValueError: neither a socket nor an int from 0.
+        KernelError: ENOTTY, a kind of socket or a kernel that does not tell.
+
+    Thread: any. Privilege: CAP_NET_ADMIN in the user namespace that owns the
+        namespace.
+    Since: Linux 4.10. Source: SIOCGSKNS, socket(7).
+    """
+    fd = sock if isinstance(sock, int) else getattr(sock, "fileno", lambda: None)()
+    if fd is None:
+        raise wrong_type("a socket, or its descriptor", sock)
+    return opened(lib.netns_open_socket, number(fd, "a descriptor", 0))
+
+
 def run_directory() -> str:
     """Where names live, by the core's rule."""
     buffer = ffi.new("char[]", lib.NETNS_PATH_SIZE)
@@ -454,3 +541,9 @@ def run_directory() -> str:
     if length < 0:
         raise wrong_value("the run directory's path is too long", lib.NETNS_PATH_SIZE)
     return os.fsdecode(ffi.string(buffer))
+
+
+def path_of(name: str, where: Any) -> str:
+    """The path of a name in what directory() gave."""
+    run = os.fsdecode(where).rstrip("/") if isinstance(where, bytes) else run_directory()
+    return f"{run}/{name}"

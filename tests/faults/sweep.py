@@ -17,7 +17,7 @@ ERRNOS = {
     "openat": "EACCES EMFILE ENFILE ENOENT ENOMEM ELOOP ENOTDIR EINTR EEXIST EROFS ENOSPC EDQUOT",
     "close": "EIO EINTR ENOSPC EDQUOT",
     "fcntl(F_DUPFD)": "EBADF EMFILE EINVAL",
-    "readlinkat": "EACCES EIO EINVAL ENAMETOOLONG ENOENT ENOMEM ENOTDIR",
+    "readlinkat": "EACCES EIO EINVAL ENAMETOOLONG ENOENT ENOMEM ENOTDIR ESRCH",
     "fstat": "EBADF ENOMEM EOVERFLOW",
     "fstatat": "EACCES ELOOP ENOENT ENOMEM ENOTDIR EOVERFLOW",
     "fstatfs": "EBADF EINTR EIO ENOMEM ENOSYS EOVERFLOW",
@@ -34,6 +34,12 @@ ERRNOS = {
     "mkdir": "EACCES EDQUOT ELOOP EMLINK ENOENT ENOMEM ENOSPC ENOTDIR EROFS",
     "unlinkat": "EACCES EBUSY EIO EISDIR ELOOP ENOENT ENOMEM EPERM EROFS",
     "flock": "EINTR ENOLCK",
+    "read": "EINTR EINVAL EIO ENOMEM",
+    "getdents64": "ENOENT ENOMEM",
+    "socket": "EACCES EAFNOSUPPORT EMFILE ENFILE ENOBUFS ENOMEM",
+    "getsockopt": "ENOPROTOOPT ENOMEM",
+    "send": "EINTR ENOBUFS ENOMEM EPERM",
+    "recv": "EINTR ENOBUFS ENOMEM",
     "malloc": "ENOMEM",
     "pthread_create": "EAGAIN EPERM",
 }
@@ -52,13 +58,13 @@ class Fault(NamedTuple):
 
 def calls(operation: Callable[[], object]) -> list[str]:
     """The names of the system calls that an operation makes, in order."""
-    room = ffi.new("int[]", 512)
+    room = ffi.new("int[]", 4096)
     lib.fault_arm(0, 0, 0)
     try:
         operation()
     finally:
         count = lib.fault_disarm()
-    assert count == lib.fault_calls(room, 512), "more calls than the trace holds"
+    assert count == lib.fault_calls(room, 4096), "more calls than the trace holds"
     return [ffi.string(lib.fault_call_name(room[i])).decode() for i in range(count)]
 
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ids by which one namespace's rtnetlink speaks of others. */
+#include <linux/net_namespace.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+#include "core.h"
+#include "sys.h"
+
+#define UNASSIGNED  (-1)
+#define ANSWER_SIZE 32768 /* what the kernel fills at most */
+
+struct request {
+	struct nlmsghdr head;
+	struct rtgenmsg generic;
+	char pad[NLMSG_ALIGN(sizeof(struct rtgenmsg)) -
+		 sizeof(struct rtgenmsg)];
+	struct {
+		struct nlattr head;
+		uint32_t value;
+	} attributes[2];
+};
+
+struct answer {
+	int32_t *ids; /* as many as there is room for, all of them counted */
+	int count, room;
+	bool done;
+};
+
+static void add_attribute(struct request *request, uint16_t type,
+			  uint32_t value)
+{
+	size_t used = (request->head.nlmsg_len -
+		       offsetof(struct request, attributes)) /
+		      sizeof(request->attributes[0]);
+
+	request->attributes[used].head.nla_type = type;
+	request->attributes[used].head.nla_len = sizeof(request->attributes[0]);
+	request->attributes[used].value = value;
+	request->head.nlmsg_len += (uint32_t)sizeof(request->attributes[0]);
+}
+
+static int add_id(struct answer *answer, int32_t id)
+{
+	int room = answer->room ? 2 * answer->room : 64;
+	int32_t *ids;
+
+	if (answer->count == answer->room) {
+		ids = sys_realloc(answer->ids, (size_t)room * sizeof(*ids));
+		if (!ids)
+			return -ENOMEM;
+		answer->ids = ids;
+		answer->room = room;
+	}
+	answer->ids[answer->count++] = id;
+	return 0;
+}
+
+static int read_id(const struct nlmsghdr *message, struct answer *answer)
+{
+	size_t start = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct rtgenmsg)));
+	const char *at = (const char *)message + start;
+	const char *end = (const char *)message + message->nlmsg_len;
+	struct nlattr head;
+	int32_t id;
+
+	while (end - at >= (ptrdiff_t)sizeof(head)) {
+		memcpy(&head, at, sizeof(head));
+		if (head.nla_len < sizeof(head) || head.nla_len > end - at)
+			break;
+		if (head.nla_type == NETNSA_NSID &&
+		    head.nla_len >= sizeof(head) + sizeof(id)) {
+			memcpy(&id, at + sizeof(head), sizeof(id));
+			return add_id(answer, id);
+		}
+		at += NLA_ALIGN(head.nla_len);
+	}
+	return 0;
+}
+
+static int read_message(const struct nlmsghdr *message, struct answer *answer)
+{
+	int error;
+
+	switch (message->nlmsg_type) {
+	case NLMSG_ERROR: /* or, with 0, an acknowledgement */
+	case NLMSG_DONE:
+		answer->done = true;
+		if (message->nlmsg_len < NLMSG_LENGTH(sizeof(error)))
+			return 0;
+		memcpy(&error, NLMSG_DATA(message), sizeof(error));
+		return error;
+	case RTM_NEWNSID:
+		return read_id(message, answer);
+	default:
+		return 0;
+	}
+}
+
+static int read_messages(const char *buf, uint32_t size, struct answer *answer)
+{
+	const struct nlmsghdr *message;
+	uint32_t offset = 0, length;
+	int ret = 0;
+
+	while (!ret && size - offset >= sizeof(*message)) {
+		message = (const void *)(buf + offset);
+		length = message->nlmsg_len;
+		if (length < sizeof(*message) || length > size - offset)
+			break;
+		ret = read_message(message, answer);
+		offset += NLMSG_ALIGN(length);
+		if (offset > size)
+			break;
+	}
+	return ret;
+}
+
+static int read_answer(int fd, struct answer *answer)
+{
+	char *buf = sys_alloc(ANSWER_SIZE);
+	int ret = buf ? 0 : -ENOMEM;
+
+	while (!ret && !answer->done) {
+		do {
+			ret = sys_recv(fd, buf, ANSWER_SIZE);
+		} while (ret == -EINTR);
+		if (ret > ANSWER_SIZE)
+			ret = -EMSGSIZE;
+		if (ret >= 0)
+			ret = read_messages(buf, (uint32_t)ret, answer);
+	}
+	free(buf);
+	return ret;
+}
+
+/* In the calling thread's namespace, on a socket of its own. */
+static int ask(struct request *request, struct answer *answer)
+{
+	int fd, ret;
+
+	fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	if (fd < 0)
+		return fd;
+	do {
+		ret = sys_send(fd, request, request->head.nlmsg_len);
+	} while (ret == -EINTR);
+	if (ret >= 0)
+		ret = read_answer(fd, answer);
+	sys_close(fd);
+	return ret;
+}
+
+static void begin(struct request *request, uint16_t type, uint16_t flags)
+{
+	memset(request, 0, sizeof(*request));
+	request->head.nlmsg_len = offsetof(struct request, attributes);
+	request->head.nlmsg_type = type;
+	request->head.nlmsg_flags = NLM_F_REQUEST | flags;
+	request->generic.rtgen_family = AF_UNSPEC;
+}
+
+int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
+{
+	struct answer answer = { 0 };
+	struct request request;
+	int fd, ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	begin(&request, RTM_GETNSID, NLM_F_ACK);
+	add_attribute(&request, NETNSA_FD, (uint32_t)fd);
+	ret = ask(&request, &answer);
+	netns__release(ns);
+	if (!ret)
+		*nsid = answer.count ? answer.ids[0] : UNASSIGNED;
+	free(answer.ids);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL) : 0;
+}
+
+int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
+{
+	struct answer answer = { 0 };
+	struct request request;
+	int fd, ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	begin(&request, RTM_NEWNSID, NLM_F_ACK);
+	add_attribute(&request, NETNSA_NSID, (uint32_t)nsid);
+	add_attribute(&request, NETNSA_FD, (uint32_t)fd);
+	ret = ask(&request, &answer);
+	netns__release(ns);
+	free(answer.ids);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_SET_NSID, NULL) : 0;
+}
+
+int netns_nsids(int32_t **nsids, struct netns_error *err)
+{
+	struct answer answer = { 0 };
+	struct request request;
+	int ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	begin(&request, RTM_GETNSID, NLM_F_DUMP);
+	ret = ask(&request, &answer);
+	if (ret < 0) {
+		free(answer.ids);
+		return netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL);
+	}
+	*nsids = answer.ids;
+	return answer.count;
+}
