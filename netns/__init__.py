@@ -29,7 +29,12 @@ __version__: str = ffi.string(lib.netns_version()).decode()
 
 del ffi, lib
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._watch import Change, Watch, watch
+
 __all__ = [
+    "Change",
     "ClosedError",
     "Discovery",
     "Error",
@@ -44,6 +49,7 @@ __all__ = [
     "NotPermittedError",
     "OrderError",
     "RestoreError",
+    "Watch",
     "abort_when_stranded",
     "attach",
     "check",
@@ -63,4 +69,14 @@ __all__ = [
     "nsids",
     "open",
     "pids",
+    "watch",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """What is not needed by everybody is imported when it is asked for."""
+    if name in {"Change", "Watch", "watch"}:
+        from . import _watch
+
+        return getattr(_watch, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -238,6 +238,18 @@ def discover(*, rundir: Directory | None = None) -> Discovery:
     return result
 
 
+def pinned(rundir: Directory | None) -> dict[str, int]:
+    """Each name in the run directory with its namespace's inode number."""
+    block = scan(lib.NETNS_PINS, directory(rundir))
+    found: dict[str, int] = {}
+    strings = texts(block)
+    text = 0
+    for ino, named, paths, *_ in entries(block):
+        found.update(dict.fromkeys(strings[text : text + named], ino))
+        text += named + paths
+    return found
+
+
 def identify(pid: int, *, rundir: Directory | None = None) -> list[str]:
     """The names of a process's namespace, as ``ip netns identify`` gives them.
 

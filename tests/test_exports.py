@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import netns
 
 CSRC = Path(__file__).resolve().parent.parent / "csrc"
@@ -18,10 +20,15 @@ def test_all_is_what_is_public() -> None:
     public = {
         name
         for name, value in vars(netns).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        if name[0] != "_" and name != "TYPE_CHECKING" and not inspect.ismodule(value)
     }
-    assert public == set(netns.__all__)
+    lazy = {name for name in netns.__all__ if name not in public}
+    assert public | lazy == set(netns.__all__)
+    assert lazy == {"Change", "Watch", "watch"}
+    assert all(getattr(netns, name) for name in lazy)
     assert netns.__all__ == sorted(netns.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        netns.nothing  # noqa: B018
 
 
 def test_functions_and_methods_are_documented() -> None:

@@ -1,0 +1,209 @@
+"""watch: every change of the names, told once and not too early."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import netns
+from support import mountinfo
+
+IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    """A run directory of the test's own, not there yet."""
+    path = tmp_path / "run"
+    yield path
+    for point in sorted((fields[4] for fields in mountinfo()), reverse=True):
+        if point.startswith(str(path)):
+            subprocess.run(["umount", "-l", point], check=True)
+
+
+def test_names_come_and_go(run: Path) -> None:
+    with netns.watch(timeout=10, rundir=run) as changes:
+        assert changes.names == {}
+        with netns.create("a", rundir=run) as ns:
+            assert next(changes) == ("appeared", "a")
+            assert changes.names == {"a": ns.ino}
+        netns.create("b", rundir=run).close()
+        assert next(changes) == ("appeared", "b")
+        netns.delete("a", rundir=run)
+        change = next(changes)
+        assert (change.kind, change.name) == ("disappeared", "a")
+    with netns.watch(timeout=0, rundir=run) as changes:
+        assert list(changes.names) == ["b"]
+        assert list(changes) == []
+
+
+def test_a_name_given_to_another_namespace(run: Path) -> None:
+    netns.create("a", rundir=run).close()
+    with netns.watch(timeout=0, rundir=run) as changes:
+        with netns.open("a", rundir=run):  # or the number may be the same
+            netns.delete("a", rundir=run)
+            netns.create("a", rundir=run).close()
+        assert list(changes) == [("disappeared", "a"), ("appeared", "a")]
+
+
+def test_the_timeout_ends_an_iteration_that_may_go_on(run: Path) -> None:
+    with netns.watch(timeout=0.05, rundir=run) as changes:
+        assert list(changes) == []
+        netns.create("a", rundir=run).close()
+        assert list(changes) == [("appeared", "a")]
+        assert list(changes) == []
+
+
+def test_leftovers_and_other_files_are_no_names(run: Path) -> None:
+    netns.create("a", rundir=run).close()
+    with netns.watch(timeout=0.05, rundir=run) as changes:
+        (run / "leftover").touch(mode=0o400)
+        (run / "uts").touch()
+        subprocess.run(["mount", "--bind", "/proc/self/ns/uts", run / "uts"], check=True)
+        assert list(changes) == []
+
+
+def test_the_run_directory_made_removed_and_mounted_over(run: Path) -> None:
+    with netns.watch(timeout=10, rundir=run) as changes:
+        for _ in range(2):
+            netns.create("a", rundir=run).close()
+            assert next(changes) == ("appeared", "a")
+            subprocess.run(["mount", "-t", "tmpfs", "none", run], check=True)
+            assert next(changes) == ("disappeared", "a")
+            subprocess.run(["umount", run], check=True)
+            assert next(changes) == ("appeared", "a")
+            netns.delete("a", rundir=run)
+            assert next(changes) == ("disappeared", "a")
+            subprocess.run(["umount", run], check=True)
+            run.rmdir()
+
+
+CHURN = """
+import sys, netns
+for i in range(int(sys.argv[2])):
+    name = f"{sys.argv[3]}-{i % 7}"
+    netns.create(name, rundir=sys.argv[1]).close()
+    if i % 3:
+        netns.delete(name, rundir=sys.argv[1])
+    else:
+        netns.delete(name, rundir=sys.argv[1])
+        netns.create(name, rundir=sys.argv[1]).close()
+        netns.delete(name, rundir=sys.argv[1])
+netns.create(f"{sys.argv[3]}-last", rundir=sys.argv[1]).close()
+"""
+
+
+def test_a_thousand_quick_changes(run: Path) -> None:
+    """What appeared can be opened or is gone again; the end is what there is."""
+    lasts = {"x-last", "y-last"}
+    state: set[str] = set()
+    seen = opened = 0
+    with netns.watch(timeout=60, rundir=run) as changes:
+        children = [
+            subprocess.Popen([sys.executable, "-c", CHURN, run, "250", each]) for each in "xy"
+        ]
+        for kind, name in changes:
+            seen += 1
+            if kind == "appeared":
+                assert name not in state
+                state.add(name)
+                try:
+                    netns.open(name, rundir=run).close()
+                    opened += 1
+                except netns.NotFoundError:
+                    assert name not in lasts
+            else:
+                state.remove(name)
+            if state == lasts:
+                break
+        assert [child.wait() for child in children] == [0, 0]
+        assert changes.pending() == []
+    assert state == set(netns.names(rundir=run)) == lasts
+    assert seen >= 2
+    assert opened
+
+
+def test_those_of_ip_netns(name: str) -> None:
+    if IP is None:
+        pytest.skip("iproute2 (ip) is not installed")
+    with netns.watch(timeout=30) as changes:
+        subprocess.run([IP, "netns", "add", name], check=True)
+        assert next(change for change in changes if change.name == name).kind == "appeared"
+        subprocess.run([IP, "netns", "delete", name], check=True)
+        assert next(change for change in changes if change.name == name).kind == "disappeared"
+
+
+def test_wakes_a_thread_that_waits(run: Path) -> None:
+    found = []
+    with netns.watch(timeout=30, rundir=run) as changes:
+        thread = threading.Thread(target=lambda: found.append(next(changes)))
+        thread.start()
+        netns.create("a", rundir=run).close()
+        thread.join()
+    assert found == [("appeared", "a")]
+
+
+def test_in_an_event_loop(run: Path) -> None:
+    async def main() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        turns = 0
+
+        async def bystander() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def churn() -> None:
+            for each in "ab":
+                netns.create(each, rundir=run).close()
+                await asyncio.sleep(0.02)
+            netns.delete("a", rundir=run)
+
+        with netns.watch(timeout=0.5, rundir=run) as changes:
+            task, other = asyncio.ensure_future(churn()), asyncio.ensure_future(bystander())
+            async for change in changes:
+                found.append(change)
+            await task
+            other.cancel()
+            assert [change async for change in changes] == []
+        assert turns > 100
+        return found
+
+    assert asyncio.run(main()) == [("appeared", "a"), ("appeared", "b"), ("disappeared", "a")]
+
+
+def test_cancelled_in_an_event_loop(run: Path) -> None:
+    async def main() -> None:
+        with netns.watch(rundir=run) as changes:
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(changes.__anext__(), 0.05)
+            netns.create("a", rundir=run).close()
+            assert await asyncio.wait_for(changes.__anext__(), 10) == ("appeared", "a")
+
+    asyncio.run(main())
+
+
+def test_bad_run_directories(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(netns.Error):
+        netns.watch(rundir=tmp_path / "file")
+    with pytest.raises(netns.InvalidTypeError):
+        netns.watch(rundir=3)  # type: ignore[arg-type]
+
+
+def test_closing(run: Path) -> None:
+    changes = netns.watch(rundir=run)
+    assert changes.fileno() >= 0
+    changes.close()
+    changes.close()
+    unclosed = netns.watch(rundir=run)
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del unclosed
