@@ -38,6 +38,9 @@ static const char *const texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_ASK_COOKIE] = "ask for the cookie",
 	[NETNS_STEP_GET_NSID] = "get the id",
 	[NETNS_STEP_SET_NSID] = "set the id",
+	[NETNS_STEP_UNSHARE_MOUNTS] = "make a mount namespace",
+	[NETNS_STEP_MOUNT_SYSFS] = "mount /sys",
+	[NETNS_STEP_BIND_CONFIGURATION] = "bind over /etc",
 };
 
 const char *netns_step_text(int step)

@@ -92,6 +92,9 @@ enum netns_step {
 	NETNS_STEP_ASK_COOKIE,
 	NETNS_STEP_GET_NSID,
 	NETNS_STEP_SET_NSID,
+	NETNS_STEP_UNSHARE_MOUNTS,
+	NETNS_STEP_MOUNT_SYSFS,
+	NETNS_STEP_BIND_CONFIGURATION,
 	NETNS_STEP_COUNT
 };
 
@@ -442,6 +445,23 @@ int netns_discover(const char *rundir, int what,
  * returns the length, or -ENAMETOOLONG.
  */
 int netns_rundir(char *buf, size_t size);
+
+/*
+ * netns_dress - give the calling thread what `ip netns exec` gives a command
+ *
+ * A mount namespace of its own, in which /sys is that of the thread's network
+ * namespace and each file of /etc/netns/NAME lies over that of the same name in
+ * /etc. NULL for name: /sys alone. For good: for a thread that ends, or that
+ * executes a program.
+ *
+ * Errors: EPERM; EINVAL (not a name); ENOENT with NETNS_STEP_BIND_CONFIGURATION
+ * (there is no such file in /etc); whatever mount(2) gives. What was mounted by
+ * then is seen by this thread alone.
+ * Privilege: CAP_SYS_ADMIN, also in the user namespace that owns the network
+ * namespace.
+ * Source: ip-netns(8), mount_namespaces(7).
+ */
+int netns_dress(const char *name, struct netns_error *err);
 
 /* cdef: end */
 

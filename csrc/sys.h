@@ -166,6 +166,12 @@ static inline int sys_unshare_net(void)
 	return SYS_RESULT(unshare(CLONE_NEWNET));
 }
 
+static inline int sys_unshare_mounts(void)
+{
+	FAULT(UNSHARE);
+	return SYS_RESULT(unshare(CLONE_NEWNS));
+}
+
 static inline pid_t sys_gettid(void)
 {
 	return (pid_t)syscall(SYS_gettid);
@@ -244,6 +250,12 @@ static inline int sys_mount(const char *source, const char *target,
 {
 	FAULT(MOUNT);
 	return SYS_RESULT(mount(source, target, "none", flags, NULL));
+}
+
+static inline int sys_mount_sysfs(const char *target, unsigned long flags)
+{
+	FAULT(MOUNT);
+	return SYS_RESULT(mount("sysfs", target, "sysfs", flags, NULL));
 }
 
 static inline int sys_umount(const char *target)

@@ -3,125 +3,93 @@
 from __future__ import annotations
 
 import argparse
-import errno
-import os
-import shutil
 import sys
 
 import netns
 
-UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
+from . import _commands as commands
 
-
-def list_names(args: argparse.Namespace) -> int:
-    for name in netns.names():
-        print(name)
-    return 0
-
-
-def add(args: argparse.Namespace) -> int:
-    netns.create(args.name).close()
-    return 0
-
-
-def delete(args: argparse.Namespace) -> int:
-    netns.delete(*args.target)
-    return 0
-
-
-def execute(args: argparse.Namespace) -> int:
-    with netns.open(args.target) as ns:
-        ns.set()
-    try:
-        os.execvp(args.command, [args.command, *args.arguments])
-    except OSError as error:
-        print(f"netns: exec of {args.command!r} failed: {error.strerror}", file=sys.stderr)
-        return 127 if isinstance(error, FileNotFoundError) else 126
-
-
-def demo(args: argparse.Namespace) -> int:
-    try:
-        from pyroute2 import IPRoute, NetlinkError
-    except ImportError:
-        print("netns: the demo needs pyroute2: pip install 'netns[demo]'", file=sys.stderr)
-        return 1
-
-    def add_link(route: IPRoute) -> str:
-        for kind in ("dummy", "ifb", "bridge"):  # some kernels lack the dummy driver
-            try:
-                route.link("add", ifname="dummy0", kind=kind)
-            except NetlinkError as error:
-                if error.code != errno.EOPNOTSUPP:
-                    raise
-            else:
-                return kind
-        raise SystemExit("netns: this kernel has no driver for a link to add")
-
-    def links() -> str:
-        with IPRoute() as route:
-            return ", ".join(link.get_attr("IFLA_IFNAME") for link in route.get_links())
-
-    def body(host: netns.NetNS) -> None:
-        with netns.current() as here, IPRoute() as route:
-            print(f"inside {here}, called from {host}:")
-            print(f"  added dummy0, of kind {add_link(route)}")
-            print(f"  links: {links()}")
-
-    try:
-        made = netns.new()
-    except netns.NotPermittedError as error:
-        if UNPRIVILEGED in os.environ or shutil.which("unshare") is None:
-            raise
-        print(f"{error}.\nTrying as root of a user namespace:", flush=True)
-        command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "netns", "demo"]
-        os.execvpe(command[0], command, {**os.environ, UNPRIVILEGED: "1"})
-    with netns.current() as home, made as ns:
-        print(f"home   {home}:\n  links: {links()}")
-        ns.do(body)
-        with netns.current() as here:
-            print(f"home   {here}:\n  links: {links()}")
-            if here != home:
-                raise SystemExit("netns: the thread did not come home")
-    print("The thread is home again.")
-    return 0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m netns", description="Network namespaces.")
+    top = argparse.ArgumentParser(
+        prog="python -m netns",
+        description="Network namespaces: what ip netns does, and what it does not see.",
+    )
     top.add_argument("--version", action="version", version=netns.__version__)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    top.add_argument("--rundir", metavar="DIR", help="where names live (default: /run/netns)")
+    choices = top.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("list", help="list the named namespaces")
-    command.set_defaults(run=list_names)
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, json: bool = False
+    ) -> argparse.ArgumentParser:
+        made = choices.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        if json:
+            made.add_argument("--json", action="store_true", help="for programs")
+        return made
 
-    command = commands.add_parser("add", help="make a namespace with a name")
-    command.add_argument("name", metavar="NAME")
-    command.set_defaults(run=add)
+    command("list", commands.list_names, "list the named namespaces, and their ids", json=True)
 
-    command = commands.add_parser("delete", help="unpin names or paths")
-    command.add_argument("target", metavar="NAME|PATH", nargs="+")
-    command.set_defaults(run=delete)
+    made = command("add", commands.add, "make a namespace with a name")
+    made.add_argument("name", metavar="NAME")
 
-    command = commands.add_parser("exec", help="run a command in a namespace")
-    command.add_argument("target", metavar="NAME|PATH")
-    command.add_argument("command", metavar="COMMAND")
-    command.add_argument("arguments", metavar="ARG", nargs=argparse.REMAINDER)
-    command.set_defaults(run=execute)
+    made = command("attach", commands.attach, "give a process's namespace a name")
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("pid", metavar="PID", type=int)
 
-    command = commands.add_parser("demo", help="add a link in a new namespace, and come home")
-    command.set_defaults(run=demo)
+    made = command("delete", commands.delete, "unpin names or paths")
+    made.add_argument("--all", action="store_true", help="every name")
+    made.add_argument("target", metavar="NAME|PATH", nargs="*")
+
+    made = command("exec", commands.execute, "run a command in a namespace")
+    made.add_argument("--all", action="store_true", help="in every named namespace")
+    made.add_argument("--new", action="store_true", help="in a new one, gone afterwards")
+    made.add_argument("--pid", metavar="PID", type=int, help="in that of a process")
+    made.add_argument("command", metavar="[NAME|PATH] COMMAND ARG ...", nargs=argparse.REMAINDER)
+
+    made = command("identify", commands.identify, "name a process's namespace", json=True)
+    made.add_argument("pid", metavar="PID", type=int, nargs="?", help="default: this process")
+
+    made = command("pids", commands.pids, "list the processes in a namespace", json=True)
+    made.add_argument("target", metavar="NAME|PATH")
+
+    command("discover", commands.discover, "list every namespace of the host", json=True)
+
+    made = command("watch", commands.watch, "tell of names that come and go", json=True)
+    made.add_argument("--timeout", metavar="SECONDS", type=float, help="end after such a lull")
+
+    made = command("set", commands.set_id, "give a namespace an id")
+    made.add_argument("name", metavar="NAME|PATH")
+    made.add_argument("id", metavar="ID|auto", type=identifier)
+
+    command("list-id", commands.list_ids, "list the ids given to namespaces", json=True)
+    command("demo", commands.demo, "add a link in a new namespace, and come home")
+
+    made = command("completion", commands.completion, "print what completes commands in a shell")
+    made.add_argument("shell", choices=sorted(commands.COMPLETION))
+    made.set_defaults(commands=sorted(choices.choices))
     return top
+
+
+def identifier(text: str) -> str:
+    if text != "auto" and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("a number from 0, or auto")
+    return text
 
 
 def main() -> int:
     args = parser().parse_args()
     try:
-        run: int = args.run(args)
+        status: int = args.run(args)
     except netns.Error as error:
         for failed in (error, *error.others):
             print(f"netns: {failed}", file=sys.stderr)
         return 1
-    return run
+    return status
 
 
 if __name__ == "__main__":

@@ -1,35 +1,256 @@
-"""The command line."""
+"""The command line, beside ip netns."""
 
 from __future__ import annotations
 
+import json
+import os
+import pty
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import netns
-from support import here
+from support import RUN, here
+
+IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
+COMMAND = [sys.executable, "-W", "error", "-m", "netns"]
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "netns", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [*COMMAND, *args], capture_output=True, text=True, timeout=60, errors="surrogateescape"
+    )
+
+
+def told(*args: str) -> str:
+    done = run(*args)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def parsed(*args: str) -> Any:
+    return json.loads(told(*args, "--json"))
+
+
+def ip(*args: str) -> str:
+    if IP is None:
+        pytest.skip("iproute2 (ip) is not installed")
+    done = subprocess.run([IP, *args], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def inside(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the namespace of that name."""
+    with netns.create(name) as ns, ns.enter():
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    yield child
+    child.communicate()
 
 
 def test_add_list_exec_delete(name: str) -> None:
-    assert run("add", name).returncode == 0
-    assert name in run("list").stdout.splitlines()
+    told("add", name)
+    assert name in told("list").splitlines()
     with netns.open(name) as ns:
-        inside = run("exec", name, "readlink", "/proc/self/ns/net")
-        assert (inside.returncode, inside.stdout) == (0, f"net:[{ns.ino}]\n")
-    assert run("exec", f"/run/netns/{name}", "sh", "-c", "exit 42").returncode == 42
-    assert run("delete", name).returncode == 0
+        assert told("exec", name, "readlink", "/proc/self/ns/net") == f"net:[{ns.ino}]\n"
+        assert {"name": name, "id": None, "ino": ns.ino} in parsed("list")
+    told("delete", name)
     assert name not in netns.names()
 
 
-def test_exec_passes_options_on(name: str) -> None:
+def test_lists_and_ids_as_ip_netns(name: str) -> None:
+    told("add", name)
+    told("set", name, "71")
+    assert f"{name} (id: 71)" in told("list").splitlines()
+    assert f"{name} (id: 71)" in [line.strip() for line in ip("netns", "list").splitlines()]
+    assert f"id 71 ({name})" in told("list-id").splitlines()
+    assert "nsid 71" in ip("netns", "list-id")
+    assert {"id": 71, "names": [name]} in parsed("list-id")
+    again = run("set", name, "72")
+    assert again.returncode == 1
+    assert "File exists" in again.stderr
+    told("add", f"{name}-auto")
+    try:
+        told("set", f"{name}-auto", "auto")
+        with netns.open(f"{name}-auto") as ns:
+            assert ns.nsid is not None
+    finally:
+        netns.delete(f"{name}-auto")
+    assert run("set", name, "-1").returncode == run("set", name, "x").returncode == 2
+
+
+def test_attach_identify_pids(name: str, inside: subprocess.Popen[bytes]) -> None:
+    pid = str(inside.pid)
+    assert told("identify", pid) == ip("netns", "identify", pid) == f"{name}\n"
+    assert told("pids", name) == ip("netns", "pids", name) == f"{pid}\n"
+    assert parsed("pids", name) == [inside.pid]
+    told("attach", f"{name}-2", pid)
+    try:
+        assert parsed("identify", pid) == [name, f"{name}-2"]
+    finally:
+        told("delete", f"{name}-2")
+    assert told("identify") == told("identify", str(os.getpid()))
+
+
+def test_discover(name: str, inside: subprocess.Popen[bytes]) -> None:
+    found = parsed("discover")
+    (mine,) = [each for each in found["namespaces"] if name in each["names"]]
+    with netns.open(name) as ns:
+        assert mine == {
+            "ino": ns.ino,
+            "dev": ns.dev,
+            "names": [name],
+            "paths": [str(RUN / name)],
+            "pids": [inside.pid],
+            "threads": [],
+            "owner_uid": ns.owner_uid,
+        }
+    assert found["hidden"] >= 0
+    lines = told("discover").splitlines()
+    assert lines[0].split() == ["INO", "OWNER", "PROCESSES", "THREADS", "HELD", "BY"]
+    (line,) = [line for line in lines if line.endswith(f"  {name}")]
+    assert line.split()[0] == str(mine["ino"])
+    assert len({line.index(f"  {word}") for word, line in [("HELD", lines[0]), (name, line)]}) == 1
+
+
+def test_watch(name: str) -> None:
+    watcher = subprocess.Popen([*COMMAND, "watch", "--json"], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    try:
+        # Names are told from its start on, which is known by the first that it tells.
+        for turn in range(1000):
+            told("add", f"{name}-{turn}") if turn == 0 else netns.create(f"{name}-{turn}").close()
+            netns.delete(f"{name}-{turn}")
+            os.set_blocking(watcher.stdout.fileno(), False)
+            line = watcher.stdout.readline()
+            if line:
+                break
+        os.set_blocking(watcher.stdout.fileno(), True)
+        netns.create(name).close()
+        for line in watcher.stdout:
+            if json.loads(line) == {"kind": "appeared", "name": name}:
+                break
+        netns.delete(name)
+        for line in watcher.stdout:
+            if json.loads(line) == {"kind": "disappeared", "name": name}:
+                break
+        watcher.send_signal(signal.SIGINT)
+        assert watcher.wait(30) == 128 + signal.SIGINT
+    finally:
+        watcher.kill()
+        watcher.communicate()
+    assert run("watch", "--timeout", "0").returncode == 0
+
+
+def test_exec_passes_the_status_on(name: str) -> None:
     netns.create(name).close()
-    assert run("exec", name, "echo", "-n", "--help", "-x").stdout == "--help -x"
+    assert run("exec", name, "sh", "-c", "exit 42").returncode == 42
+    assert run("exec", f"{RUN}/{name}", "sh", "-c", "kill -9 $$").returncode == -signal.SIGKILL
+    assert run("exec", name, "/nonexistent/command").returncode == 127
+    assert run("exec", name, "/etc/passwd").returncode == 126
+    assert told("exec", name, "echo", "-n", "--help", "-x") == "--help -x"
+
+
+def test_exec_passes_signals_on(name: str) -> None:
+    netns.create(name).close()
+    for where in ([name], ["--all"]):
+        script = 'trap "echo caught; exit 3" TERM; echo ready; while :; do read -r _; done'
+        child = subprocess.Popen(
+            [*COMMAND, "--rundir", str(RUN), "exec", *where, "sh", "-c", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        assert child.stdin is not None
+        for line in child.stdout:
+            if line == "ready\n":
+                break
+        child.send_signal(signal.SIGTERM)
+        child.stdin.write("\n")
+        child.stdin.close()
+        assert "caught\n" in child.stdout.read()
+        assert child.wait(30) == 3
+        child.stdout.close()
+
+
+def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:
+    with netns.open(name) as ns:
+        link = f"net:[{ns.ino}]\n"
+    assert told("exec", "--pid", str(inside.pid), "readlink", "/proc/self/ns/net") == link
+    fresh = told("exec", "--new", "--", "readlink", "/proc/self/ns/net")
+    assert fresh not in (link, here() + "\n")
+    for wrong in (["--new", "--pid", "1", "true"], ["--all"], [name], []):
+        assert run("exec", *wrong).returncode == 2
+
+
+def test_exec_in_all(tmp_path: Path) -> None:
+    rundir = tmp_path / "run"
+    try:
+        for each in "ab":
+            netns.create(each, rundir=rundir).close()
+        done = run(
+            "--rundir",
+            str(rundir),
+            "exec",
+            "--all",
+            "sh",
+            "-c",
+            "readlink /proc/self/ns/net; exit 5",
+        )
+        inodes = {}
+        for each in "ab":
+            with netns.open(each, rundir=rundir) as ns:
+                inodes[each] = ns.ino
+        assert done.stdout == "".join(f"\nnetns: {k}\nnet:[{v}]\n" for k, v in inodes.items())
+        assert done.returncode == 5
+        assert run("--rundir", str(rundir), "delete", "--all").returncode == 0
+        assert netns.names(rundir=rundir) == []
+    finally:
+        netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+        subprocess.run(["umount", rundir], check=True)
+
+
+def test_exec_shows_the_namespaces_devices(name: str) -> None:
+    netns.create(name).close()
+    shown = told("exec", name, "ls", "/sys/class/net").split()
+    if IP is not None:
+        assert shown == ip("netns", "exec", name, "ls", "/sys/class/net").split()
+    assert "lo" in shown
+    assert not any(device.startswith("eth") for device in shown)
+
+
+def test_exec_binds_the_configuration(name: str) -> None:
+    """/etc/netns/NAME/resolv.conf over /etc/resolv.conf, for the command alone."""
+    netns.create(name).close()
+    directory = Path("/etc/netns") / name
+    found = directory.parent.exists()
+    try:
+        directory.mkdir(parents=True)
+    except PermissionError as error:
+        pytest.skip(f"/etc/netns is not ours to write to: {error}")
+    try:
+        (directory / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+        before = Path("/etc/resolv.conf").read_text()
+        for command in (
+            ("exec", name, "cat", "/etc/resolv.conf"),
+            ("exec", "--all", "cat", "/etc/resolv.conf"),
+        ):
+            assert "nameserver 192.0.2.53\n" in told(*command)
+        assert Path("/etc/resolv.conf").read_text() == before
+        (directory / "netns-test-nothing").touch()
+        missing = run("exec", name, "true")
+        assert missing.returncode == 1
+        assert "/etc/netns-test-nothing" in missing.stderr
+    finally:
+        shutil.rmtree(directory if found else directory.parent)
 
 
 def test_failures_are_told(name: str) -> None:
@@ -40,17 +261,59 @@ def test_failures_are_told(name: str) -> None:
     missing = run("delete", f"{name}-a", f"{name}-b")
     assert missing.returncode == 1
     assert len(missing.stderr.splitlines()) == 2
-    assert run("exec", f"{name}-a", "true").returncode == 1
-    assert run("exec", name, "/nonexistent/command").returncode == 127
-    assert run("exec", name, "/etc/passwd").returncode == 126
-    assert run().returncode == run("nonsense").returncode == 2
+    for command in (["exec", f"{name}-a", "true"], ["pids", f"{name}-a"], ["identify", "4194305"]):
+        assert run(*command).returncode == 1
+    for command in ([], ["nonsense"], ["delete"], ["identify", "x"], ["attach", name]):
+        assert run(*command).returncode == 2
+
+
+def on_a_terminal(*args: str) -> str:
+    """What a command prints with a terminal as its output."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen([*COMMAND, *args], stdout=slave)
+    os.close(slave)
+    printed = b""
+    try:
+        while True:
+            printed += os.read(master, 4096)
+    except OSError:  # the other side is closed
+        pass
+    finally:
+        os.close(master)
+    assert child.wait() == 0
+    return printed.decode()
+
+
+def test_odd_names_are_escaped_on_a_terminal_alone(name: str) -> None:
+    odd = name + "\x1b[31m\n\udcff"
+    netns.create(odd).close()
+    try:
+        assert odd in told("list")
+        assert f"{name}\\x1b[31m\\n\\udcff" in on_a_terminal("list")
+        assert odd in [each["name"] for each in parsed("list")]
+    finally:
+        netns.delete(odd)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell: str, name: str) -> None:
+    script = told("completion", shell)
+    assert "discover" in script
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    subprocess.run([program, "-n", "-c", script], check=True)
+    if shell == "bash":
+        complete = "COMP_WORDS=(netns dis); COMP_CWORD=1; _netns; echo ${COMPREPLY[@]}"
+        done = subprocess.run(
+            [program, "-c", script + complete], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "discover\n"
 
 
 def test_demo() -> None:
     pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
-    demo = run("demo")
-    assert demo.returncode == 0, demo.stderr
-    lines = demo.stdout.splitlines()
+    lines = told("demo").splitlines()
     homes = [line for line in lines if line.startswith("home")]
     assert len(homes) == 2
     assert homes[0] == homes[1]

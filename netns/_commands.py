@@ -1,0 +1,362 @@
+"""The commands of python -m netns: each takes its arguments and returns an exit status."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sys
+
+import netns
+
+from ._handle import call, encode
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
+
+
+def shown(text: str) -> str:
+    """A name as it may be printed: on a terminal, without what would steer it."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns, for people; the last one as long as it is."""
+    lines = [tuple(heads), *(tuple(shown(str(cell)) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads) - 1)]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths)]
+        print(*padded, line[-1], sep="  ")
+
+
+def output(data: Any) -> None:
+    """For programs: names that are no text are given as Python has them (surrogates)."""
+    json.dump(data, sys.stdout, indent=2)
+    print()
+
+
+def numbers(values: Sequence[int], most: int = 8) -> str:
+    shown_values = " ".join(map(str, values[:most]))
+    return shown_values + (f" (+{len(values) - most})" if len(values) > most else "")
+
+
+def held_by(found: netns.Found) -> str:
+    if found.names or found.paths:
+        return " ".join(found.names or found.paths)
+    if found.pids or found.threads:
+        return f"pid {numbers(found.pids)}" if found.pids else f"thread {numbers(found.threads)}"
+    return "(a mount that another one covers)"
+
+
+# Names
+
+
+def list_names(args: Namespace) -> int:
+    found = [(found, name) for found in netns.discover(rundir=args.rundir) for name in found.names]
+    entries: list[dict[str, Any]] = []
+    for each, name in sorted(found, key=lambda pair: pair[1]):
+        try:
+            with netns.open(name, rundir=args.rundir) as ns:
+                entries.append({"name": name, "id": ns.nsid, "ino": each.ino})
+        except netns.NotFoundError:
+            continue  # deleted meanwhile
+    if args.json:
+        output(entries)
+        return 0
+    for entry in entries:
+        print(shown(entry["name"]) + ("" if entry["id"] is None else f" (id: {entry['id']})"))
+    return 0
+
+
+def add(args: Namespace) -> int:
+    netns.create(args.name, rundir=args.rundir).close()
+    return 0
+
+
+def attach(args: Namespace) -> int:
+    netns.attach(args.name, args.pid, rundir=args.rundir).close()
+    return 0
+
+
+def delete(args: Namespace) -> int:
+    if args.all == bool(args.target):
+        return usage("delete takes names or paths, or --all")
+    netns.delete(*(args.target or netns.names(rundir=args.rundir)), rundir=args.rundir)
+    return 0
+
+
+def identify(args: Namespace) -> int:
+    names = netns.identify(args.pid or os.getpid(), rundir=args.rundir)
+    if args.json:
+        output(names)
+    else:
+        for name in names:
+            print(shown(name))
+    return 0
+
+
+def pids(args: Namespace) -> int:
+    found = netns.pids(args.target, rundir=args.rundir)
+    if args.json:
+        output(found)
+    else:
+        for pid in found:
+            print(pid)
+    return 0
+
+
+def discover(args: Namespace) -> int:
+    found = netns.discover(rundir=args.rundir)
+    if args.json:
+        namespaces = [
+            {
+                "ino": each.ino,
+                "dev": each.dev,
+                "names": each.names,
+                "paths": each.paths,
+                "pids": each.pids,
+                "threads": each.threads,
+                "owner_uid": each.owner_uid,
+            }
+            for each in found
+        ]
+        output({"namespaces": namespaces, "hidden": found.hidden})
+        return 0
+    table(
+        ("INO", "OWNER", "PROCESSES", "THREADS", "HELD BY"),
+        (
+            (
+                each.ino,
+                "?" if each.owner_uid is None else each.owner_uid,
+                len(each.pids),
+                len(each.threads),
+                held_by(each),
+            )
+            for each in found
+        ),
+    )
+    if found.hidden:
+        print(f"({found.hidden} processes may not be looked at)", file=sys.stderr)
+    return 0
+
+
+def watch(args: Namespace) -> int:
+    with netns.watch(timeout=args.timeout, rundir=args.rundir) as changes:
+        try:
+            for change in changes:
+                if args.json:
+                    print(json.dumps(change._asdict()), flush=True)
+                else:
+                    print(change.kind, shown(change.name), flush=True)
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+    return 0
+
+
+# Ids
+
+
+def set_id(args: Namespace) -> int:
+    with netns.open(args.name, rundir=args.rundir) as ns:
+        ns.nsid = -1 if args.id == "auto" else int(args.id)
+    return 0
+
+
+def list_ids(args: Namespace) -> int:
+    owners: dict[int, list[str]] = {nsid: [] for nsid in netns.nsids()}
+    for name in netns.names(rundir=args.rundir):
+        try:
+            with netns.open(name, rundir=args.rundir) as ns:
+                if ns.nsid in owners:
+                    owners[ns.nsid].append(name)
+        except netns.NotFoundError:
+            continue  # deleted meanwhile
+    if args.json:
+        output([{"id": nsid, "names": names} for nsid, names in owners.items()])
+        return 0
+    for nsid, names in owners.items():
+        print(f"id {nsid}" + (f" ({', '.join(map(shown, names))})" if names else ""))
+    return 0
+
+
+# Commands inside
+
+
+def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
+    """Go inside for good, dressed as `ip netns exec` does it, and become the command."""
+    ns.set()
+    ns.close()
+    call(lib.netns_dress, ffi.NULL if name is None else encode(name))
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"netns: exec of {command[0]!r} failed: {error.strerror}", file=sys.stderr)
+        return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
+
+
+def execute(args: Namespace) -> int:
+    command = [*args.command]
+    chosen = sum((args.all, args.new, args.pid is not None))
+    if chosen > 1:
+        return usage("exec takes one of --all, --new and --pid")
+    target = command.pop(0) if command and not chosen else None
+    if command[:1] == ["--"]:
+        command.pop(0)
+    if not command:
+        return usage("exec takes a command")
+    if args.all:
+        return execute_in_all(args, command)
+    if args.new:
+        return become(netns.new(), None, command)
+    if args.pid is not None:
+        return become(netns.from_pid(args.pid), None, command)
+    assert target is not None
+    ns = netns.open(target, rundir=args.rundir)
+    return become(ns, ns.name, command)
+
+
+def execute_in_all(args: Namespace, command: list[str]) -> int:
+    """One after the other; the first status that is not 0. Signals go to the child."""
+    status = 0
+    names = netns.names(rundir=args.rundir)
+    progress = sys.stderr.isatty() and not sys.stdout.isatty()
+    for count, name in enumerate(names, 1):
+        if progress:
+            print(f"\r{count}/{len(names)}", end="", file=sys.stderr, flush=True)
+        print(f"\nnetns: {shown(name)}", flush=True)
+        ended = wait_for(start(args, name, command))
+        status = status or ended
+    if progress and names:
+        print(file=sys.stderr)
+    return status
+
+
+def start(args: Namespace, name: str, command: list[str]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        status = become(netns.open(name, rundir=args.rundir), name, command)
+    except netns.Error as error:
+        print(f"netns: {error}", file=sys.stderr)
+    finally:
+        os._exit(status)
+
+
+def wait_for(pid: int) -> int:
+    """The child's exit status, or 128 and the number of the signal that ended it."""
+    passed_on = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.signal(each, lambda number, _: os.kill(pid, number)) for each in passed_on]
+    # A terminal sends SIGINT to the child as well, which decides what it means.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        for each, handler in zip(passed_on, before):
+            signal.signal(each, handler)
+    return status if status >= 0 else 128 - status
+
+
+def usage(message: str) -> int:
+    print(f"netns: {message}; see python -m netns --help", file=sys.stderr)
+    return 2
+
+
+# The rest
+
+
+def demo(args: Namespace) -> int:
+    try:
+        from pyroute2 import IPRoute, NetlinkError
+    except ImportError:
+        print("netns: the demo needs pyroute2: pip install 'netns[demo]'", file=sys.stderr)
+        return 1
+
+    def add_link(route: IPRoute) -> str:
+        for kind in ("dummy", "ifb", "bridge"):  # some kernels lack the dummy driver
+            try:
+                route.link("add", ifname="dummy0", kind=kind)
+            except NetlinkError as error:
+                if error.code != errno.EOPNOTSUPP:
+                    raise
+            else:
+                return kind
+        raise SystemExit("netns: this kernel has no driver for a link to add")
+
+    def links() -> str:
+        with IPRoute() as route:
+            return ", ".join(link.get_attr("IFLA_IFNAME") for link in route.get_links())
+
+    def body(host: netns.NetNS) -> None:
+        with netns.current() as here, IPRoute() as route:
+            print(f"inside {here}, called from {host}:")
+            print(f"  added dummy0, of kind {add_link(route)}")
+            print(f"  links: {links()}")
+
+    try:
+        made = netns.new()
+    except netns.NotPermittedError as error:
+        if UNPRIVILEGED in os.environ or shutil.which("unshare") is None:
+            raise
+        print(f"{error}.\nTrying as root of a user namespace:", flush=True)
+        command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "netns", "demo"]
+        os.execvpe(command[0], command, {**os.environ, UNPRIVILEGED: "1"})
+    with netns.current() as home, made as ns:
+        print(f"home   {home}:\n  links: {links()}")
+        ns.do(body)
+        with netns.current() as here:
+            print(f"home   {here}:\n  links: {links()}")
+            if here != home:
+                raise SystemExit("netns: the thread did not come home")
+    print("The thread is home again.")
+    return 0
+
+
+COMPLETION = {
+    "bash": r"""_netns() {
+    local cur=${COMP_WORDS[COMP_CWORD]} i command=
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            -*) ;;
+            *) command=${COMP_WORDS[i]}; break ;;
+        esac
+    done
+    case $command in
+        "") COMPREPLY=($(compgen -W "@COMMANDS@" -- "$cur")) ;;
+        delete|exec|pids|set)
+            COMPREPLY=($(compgen -W "$(netns list 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+        completion) COMPREPLY=($(compgen -W "bash zsh" -- "$cur")) ;;
+    esac
+}
+alias netns='python3 -m netns'
+complete -F _netns netns
+""",
+    "zsh": r"""alias netns='python3 -m netns'
+_netns() {
+    case $words[2] in
+        delete|exec|pids|set) compadd -- ${(f)"$(netns list 2>/dev/null | cut -d' ' -f1)"} ;;
+        completion) compadd bash zsh ;;
+        *) compadd -- @COMMANDS@ ;;
+    esac
+}
+compdef _netns netns
+""",
+}
+
+
+def completion(args: Namespace) -> int:
+    print(COMPLETION[args.shell].replace("@COMMANDS@", " ".join(args.commands)), end="")
+    return 0
