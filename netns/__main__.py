@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 
 import netns
@@ -83,6 +84,8 @@ def identifier(text: str) -> str:
 
 def main() -> int:
     args = parser().parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes
     try:
         status: int = args.run(args)
     except netns.Error as error:

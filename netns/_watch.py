@@ -58,7 +58,8 @@ class Watch:
     def fileno(self) -> int:
         """A descriptor that is readable when there may be changes (int).
 
-        For an event loop of one's own, which then takes `pending`.
+        For an event loop of one's own, which then takes `pending`; and once
+        behind registering it, for that may take the first change's notice.
 
         Thread: any. Privilege: none. Since: Linux 2.6.30.
         Source: proc_pid_mountinfo(5), epoll(7).
@@ -120,18 +121,22 @@ class Watch:
         loop = asyncio.get_running_loop()
         deadline = None if self._timeout is None else loop.time() + self._timeout
         while not self._changes:
+            left = None if deadline is None else max(0, deadline - loop.time())
             changed = asyncio.Event()
             loop.add_reader(self._epoll.fileno(), changed.set)
             try:
-                left = None if deadline is None else deadline - loop.time()
-                await asyncio.wait_for(changed.wait(), left)
+                # The mount table tells of a change once, and to begin polling
+                # (some loops do it at their next turn) may be when: so look
+                # behind that, and wait for what comes later.
+                await asyncio.sleep(0)
+                self._changes = self.pending()
+                if not self._changes:
+                    await asyncio.wait_for(changed.wait(), left)
+                    self._changes = self.pending()
             except asyncio.TimeoutError:
-                left = 0
+                raise StopAsyncIteration from None
             finally:
                 loop.remove_reader(self._epoll.fileno())
-            self._changes = self.pending()
-            if not self._changes and left == 0:
-                raise StopAsyncIteration
         return self._changes.pop(0)
 
     def close(self) -> None:
