@@ -327,17 +327,12 @@ def test_the_rootless_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 SWAP = """
-import os, sys
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
 os.chdir(sys.argv[1])
 print(flush=True)
 while True:
-    try:
-        os.rename("run", "aside")
-        os.symlink("evil", "run")
-        os.unlink("run")
-        os.rename("aside", "run")
-    except OSError:
-        continue
+    libc.renameat2(-100, b"run", -100, b"link", 2)  # exchange: either may be a mount
 """
 
 
@@ -348,6 +343,7 @@ def test_a_run_directory_that_turns_into_a_link(
     run_directory(tmp_path, monkeypatch).mkdir()
     evil = tmp_path / "evil"
     evil.mkdir()
+    (tmp_path / "link").symlink_to("evil")
     swapper = subprocess.Popen([sys.executable, "-c", SWAP, tmp_path], stdout=subprocess.PIPE)
     assert swapper.stdout is not None
     swapper.stdout.readline()
@@ -365,7 +361,8 @@ def test_a_run_directory_that_turns_into_a_link(
             # Once it is a mount it can't be swapped any more.
             for mount in mounts:
                 subprocess.run(["umount", "-l", mount], check=True)
-            (tmp_path / "run" / "a").unlink(missing_ok=True)
+            for each in ("run", "link"):
+                (tmp_path / each / "a").unlink(missing_ok=True)
     finally:
         swapper.kill()
         swapper.communicate()
