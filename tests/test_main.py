@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import subprocess
@@ -67,13 +68,14 @@ def test_add_list_exec_delete(name: str) -> None:
 
 def test_lists_and_ids_as_ip_netns(name: str) -> None:
     told("add", name)
-    told("set", name, "71")
-    assert f"{name} (id: 71)" in told("list").splitlines()
-    assert f"{name} (id: 71)" in [line.strip() for line in ip("netns", "list").splitlines()]
-    assert f"id 71 ({name})" in told("list-id").splitlines()
-    assert "nsid 71" in ip("netns", "list-id")
-    assert {"id": 71, "names": [name]} in parsed("list-id")
-    again = run("set", name, "72")
+    nsid = random.randrange(10**6, 2**31)  # others may test on this machine too
+    told("set", name, str(nsid))
+    assert f"{name} (id: {nsid})" in told("list").splitlines()
+    assert f"{name} (id: {nsid})" in [line.strip() for line in ip("netns", "list").splitlines()]
+    assert f"id {nsid} ({name})" in told("list-id").splitlines()
+    assert f"nsid {nsid} " in ip("netns", "list-id")
+    assert {"id": nsid, "names": [name]} in parsed("list-id")
+    again = run("set", name, str(nsid - 1))
     assert again.returncode == 1
     assert "File exists" in again.stderr
     told("add", f"{name}-auto")
