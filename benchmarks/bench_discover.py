@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import statistics
 import subprocess
@@ -48,6 +49,12 @@ def c_floor(directory: str) -> Callable[[], tuple[int, int]]:
         return function(ctypes.byref(pins)), pins.value
 
     return run
+
+
+def cpu() -> float:
+    """Seconds of CPU that this process, its threads and ended children used."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def sleeper(ns: netns.NetNS) -> int:
@@ -87,12 +94,12 @@ def main(namespaces: int, processes: int, rounds: int) -> int:
         )
 
     def lsns() -> object:
-        command = ["lsns", "-t", "net", "-n", "-o", "NS"]
+        command = ["lsns", "-t", "net", "-n"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def check_lsns(out: str) -> bool:
         held = {inodes[name] for name in homes}
-        return held <= {int(line) for line in out.split()}
+        return held <= {int(line.split()[0]) for line in out.splitlines()}
 
     def ns_pids() -> object:
         return pyroute2.netns.ns_pids()
@@ -113,11 +120,16 @@ def main(namespaces: int, processes: int, rounds: int) -> int:
         netns.discover()
         first = time.perf_counter() - start
         spent: dict[str, list[float]] = {name: [] for name in contestants}
+        worked: dict[str, list[float]] = {name: [] for name in contestants}
+        order = list(contestants)
         for _ in range(rounds):
-            for name, (act, right) in contestants.items():
-                start = time.perf_counter()
+            order.append(order.pop(0))
+            for name in order:
+                act, right = contestants[name]
+                before, start = cpu(), time.perf_counter()
                 got = act()
                 took = time.perf_counter() - start
+                worked[name].append(cpu() - before)
                 if not right(got):
                     raise SystemExit(f"{name}: not the namespaces and processes made")
                 spent[name].append(took)
@@ -127,15 +139,21 @@ def main(namespaces: int, processes: int, rounds: int) -> int:
             os.waitpid(pid, 0)
         netns.delete(*names)
     mid = {name: statistics.median(times) for name, times in spent.items()}
+    work = {name: statistics.median(times) for name, times in worked.items()}
     ours = mid["discover()"]
-    print(f"{namespaces} namespaces, {processes} processes, {rounds} rounds, milliseconds")
-    print(f"{'':20}{'median':>9}{'min':>9}{'p90':>9}   to discover()")
+    print(f"{namespaces} namespaces, {processes} processes, {rounds} rounds, milliseconds;")
+    print("ratios are to discover(); CPU: of all threads and children, medians")
+    print(f"{'':20}{'median':>9}{'min':>9}{'p90':>9}{'ratio':>9}{'CPU':>9}{'ratio':>9}")
     for name, times in spent.items():
         p90 = sorted(times)[int(len(times) * 0.9)]
         row = "".join(f"{1e3 * value:9.2f}" for value in (mid[name], min(times), p90))
-        print(f"{name:20}{row}{mid[name] / ours:11.2f} x")
-    print(f"discover() is {ours / mid['C floor']:.2f} x the C floor; its first scan took")
-    print(f"{1e3 * first:.2f} ms, {first / ours:.2f} x a later one")
+        cpus = f"{1e3 * work[name]:9.2f}{work[name] / work['discover()']:9.2f}"
+        print(f"{name:20}{row}{mid[name] / ours:9.2f}{cpus}")
+    print(
+        f"discover() is {ours / mid['C floor']:.2f} x the C floor in time, "
+        f"{work['discover()'] / work['C floor']:.2f} x in CPU;\n"
+        f"its first scan took {1e3 * first:.2f} ms, {first / ours:.2f} x a later one"
+    )
     return 0
 
 

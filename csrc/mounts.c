@@ -137,16 +137,17 @@ static bool is_parent(const struct table *table, uint32_t id)
  * leads elsewhere.
  * Rejected: stat(2) of each path, which doubles the cost.
  * Solution: a mount on a file is covered where something is mounted on itself,
- * which makes it somebody's parent, or where its directory's path does not
- * lead to the mount that the table calls its parent. The latter is asked of
- * the kernel once for all of one directory. Before Linux 5.8, which does not
- * tell a file's mount, each path is looked at.
+ * which makes it somebody's parent. Else its path leads to it where that of
+ * its directory leads to the mount that the table calls its parent, which is
+ * asked of the kernel once for all of one directory. Where it does not, or the
+ * kernel does not tell (before Linux 5.8), the path itself is looked at: what
+ * lies on a covered mount on the same file has that for a parent.
  */
 struct directory {
 	uint32_t parent; /* 0: of none */
 	size_t size;
 	const char *path;
-	bool leads_here, is_rundir, by_path;
+	bool leads_here, is_rundir;
 };
 
 /* What older kernels know of it. */
@@ -169,11 +170,12 @@ static int look_at_directory(struct directory *dir, const char *path,
 {
 	char copy[NETNS_PATH_SIZE];
 	struct statx sx = { 0 };
+	bool has_mount;
 	int ret = -ENAMETOOLONG;
 
 	dir->path = path;
 	dir->size = size;
-	dir->leads_here = dir->is_rundir = dir->by_path = false;
+	dir->leads_here = dir->is_rundir = false;
 	if (size < sizeof(copy)) {
 		memcpy(copy, path, size);
 		copy[size] = '\0';
@@ -189,11 +191,10 @@ static int look_at_directory(struct directory *dir, const char *path,
 	/* A way that is not the caller's is none; a shortage is another thing. */
 	if (ret < 0)
 		return ret == -ENOMEM ? ret : 0;
-	dir->by_path = !(sx.stx_mask & SYS_STATX_MNT_ID);
-	dir->leads_here = dir->by_path || sys_mnt_id(&sx) == dir->parent;
-	dir->is_rundir =
-		rundir->stx_ino && same_file(&sx, rundir) &&
-		(dir->by_path || sys_mnt_id(&sx) == sys_mnt_id(rundir));
+	has_mount = (sx.stx_mask & SYS_STATX_MNT_ID) != 0;
+	dir->leads_here = has_mount && sys_mnt_id(&sx) == dir->parent;
+	dir->is_rundir = rundir->stx_ino && same_file(&sx, rundir) &&
+			 (!has_mount || sys_mnt_id(&sx) == sys_mnt_id(rundir));
 	return 0;
 }
 
@@ -210,9 +211,9 @@ static int leads_to(const struct mount *mount, dev_t nsfs)
 static int is_visible(const struct table *table, const struct mount *mount,
 		      const struct directory *dir, dev_t nsfs)
 {
-	if (!dir->leads_here || is_parent(table, mount->id))
+	if (is_parent(table, mount->id))
 		return 0;
-	return dir->by_path ? leads_to(mount, nsfs) : 1;
+	return dir->leads_here ? 1 : leads_to(mount, nsfs);
 }
 
 static int list_mount(const struct mount *mount, const struct directory *dir,

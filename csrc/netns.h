@@ -268,7 +268,8 @@ int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err);
  * *nsid is -1 where none was given. Two namespaces have ids for each other
  * independently; rtnetlink speaks of the peers of veth devices and the like by
  * them. netns_nsids() returns how many there are; *nsids, NULL where there are
- * none, are unsorted, for netns_free().
+ * none, are unsorted, for netns_free(); a kernel that ends its list with the
+ * first message (6.18 does) gives some 1,100 of more.
  *
  * Errors: EBADF (closed); EEXIST with NETNS_STEP_SET_NSID (it has an id, or
  * the id is another's: older kernels say ENOSPC of the latter); EPERM; EMFILE

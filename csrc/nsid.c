@@ -135,19 +135,25 @@ static int read_answer(int fd, struct answer *answer)
 	return ret;
 }
 
+static int ask_on(int fd, const struct request *request, struct answer *answer)
+{
+	int ret;
+
+	do {
+		ret = sys_send(fd, request, request->head.nlmsg_len);
+	} while (ret == -EINTR);
+	return ret < 0 ? ret : read_answer(fd, answer);
+}
+
 /* In the calling thread's namespace, on a socket of its own. */
-static int ask(struct request *request, struct answer *answer)
+static int ask(const struct request *request, struct answer *answer)
 {
 	int fd, ret;
 
 	fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	if (fd < 0)
 		return fd;
-	do {
-		ret = sys_send(fd, request, request->head.nlmsg_len);
-	} while (ret == -EINTR);
-	if (ret >= 0)
-		ret = read_answer(fd, answer);
+	ret = ask_on(fd, request, answer);
 	sys_close(fd);
 	return ret;
 }
@@ -204,16 +210,38 @@ int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_SET_NSID, NULL) : 0;
 }
 
+/*
+ * Linux 6.18, for one, ends the dump of ids with the first message, which is
+ * as large as the socket's reader has shown to take, or a page. So it is shown
+ * before, by the answer to a message that asks nothing.
+ */
+static int dump(struct answer *answer)
+{
+	struct answer nothing = { 0 };
+	struct request request;
+	int fd, ret;
+
+	fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	if (fd < 0)
+		return fd;
+	begin(&request, NLMSG_NOOP, NLM_F_ACK);
+	ret = ask_on(fd, &request, &nothing);
+	if (!ret) {
+		begin(&request, RTM_GETNSID, NLM_F_DUMP);
+		ret = ask_on(fd, &request, answer);
+	}
+	sys_close(fd);
+	return ret;
+}
+
 int netns_nsids(int32_t **nsids, struct netns_error *err)
 {
 	struct answer answer = { 0 };
-	struct request request;
 	int ret = netns__ready(err);
 
 	if (ret < 0)
 		return ret;
-	begin(&request, RTM_GETNSID, NLM_F_DUMP);
-	ret = ask(&request, &answer);
+	ret = dump(&answer);
 	if (ret < 0) {
 		free(answer.ids);
 		return netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL);

@@ -56,7 +56,10 @@ class ExistsError(Error, FileExistsError):
 
 
 class NotNamespaceError(Error, OSError):
-    """It exists, but it is not a network namespace. It was not opened for use."""
+    """It exists, but it is not a network namespace. It was not opened for use.
+
+    Also a run directory that is a file or a symbolic link.
+    """
 
 
 class NotPermittedError(Error, PermissionError):
@@ -121,6 +124,7 @@ _NOT_A_NAMESPACE = {
     lib.NETNS_STEP_CHECK_TYPE: {_errno.EINVAL},
     lib.NETNS_STEP_OPEN_TARGET: {_errno.EBADF, _errno.ENOTDIR, _errno.ELOOP, _errno.ENXIO},
     lib.NETNS_STEP_OPEN_SOCKET: {_errno.EBADF, _errno.ENOTSOCK},
+    lib.NETNS_STEP_OPEN_RUNDIR: {_errno.ENOTDIR, _errno.ELOOP},
 }
 _WHY = {
     lib.NETNS_STEP_CHECK_ARGUMENT: "not a name (1 to 255 bytes, no '/', not '.' or '..') or path",

@@ -1,11 +1,19 @@
-"""names, check, is_netns (what they refuse is in test_handle)."""
+"""names, discover, identify, pids, attach (check, is_netns: in test_handle)."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
 
 import netns
-from support import RUN
+from support import RUN, ends
 
 
 def test_names_are_sorted_and_real(name: str) -> None:
@@ -35,3 +43,370 @@ def test_many_names(name: str) -> None:
         assert [each for each in netns.names() if each.startswith(name)] == made
     finally:
         netns.delete(*made)
+
+
+# discover, identify, pids, attach
+
+
+def found(ino: int) -> netns.Found:
+    (one,) = [each for each in netns.discover() if each.ino == ino]
+    return one
+
+
+def inode(pid: int) -> int:
+    return int(os.readlink(f"/proc/{pid}/ns/net")[5:-1])
+
+
+@contextlib.contextmanager
+def process(ns: netns.NetNS) -> Iterator[int]:
+    """A process in it that waits."""
+    with ns.enter():
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    try:
+        yield child.pid
+    finally:
+        child.communicate()
+
+
+@contextlib.contextmanager
+def resident(ns: netns.NetNS) -> Iterator[int]:
+    """A thread of this process that lives in it."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def live() -> None:
+        ns.set()
+        inside.set()
+        leave.wait(60)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    assert inside.wait(60)
+    try:
+        yield thread.native_id or 0
+    finally:
+        leave.set()
+        thread.join()
+        assert ends(str(thread.native_id))
+
+
+def test_each_kind_of_holder(tmp_path: Path, name: str) -> None:
+    odd = tmp_path / "a blank, a \\ and\na newline \\040"
+    with netns.create(name) as named:
+        pass
+    try:
+        with netns.new() as ns, process(ns) as pid:
+            ns.close()
+            with netns.from_pid(pid) as its:
+                ino = its.ino
+            one = found(ino)
+            assert (one.names, one.paths, one.pids, one.threads) == ((), (), (pid,), ())
+        with netns.new() as ns, resident(ns) as tid:
+            ns.close()
+            one = found(ns.ino)
+            assert (one.names, one.paths, one.pids, one.threads) == ((), (), (), (tid,))
+            with one.open() as again:
+                assert again.ino == ns.ino
+        with netns.new() as ns:
+            assert ns.ino not in [each.ino for each in netns.discover()]
+            ns.pin(odd)
+        one = found(ns.ino)
+        assert (one.names, one.paths, one.pids, one.threads) == ((), (str(odd),), (), ())
+        with one.open() as again:
+            assert again.path == str(odd)
+        one = found(named.ino)
+        assert (one.names, one.paths, one.pids) == ((name,), (f"{RUN}/{name}",), ())
+        assert one.dev == named.dev
+        assert one.owner_uid == 0
+    finally:
+        netns.delete(odd, name)
+    with pytest.raises(netns.NotFoundError):
+        one.open()
+    assert one.owner_uid == 0  # known from before
+    assert netns.Found(one.dev, one.ino, (), (), (), ()).owner_uid is None
+
+
+def test_a_list_in_order_each_once(ns: netns.NetNS) -> None:
+    with process(ns) as first, process(ns) as second:
+        listed = netns.discover()
+    assert isinstance(listed, list)
+    assert [each.ino for each in listed] == sorted({each.ino for each in listed})
+    assert next(each for each in listed if each.ino == ns.ino).pids == tuple(
+        sorted([first, second])
+    )
+    again = netns.discover()
+    assert {ns.ino} <= {each.ino for each in set(listed) - set(again)}
+
+
+def test_own_threads_are_not_reported_from_inside(ns: netns.NetNS) -> None:
+    """Those that the scan itself starts live where its caller is."""
+    with netns.current() as home, contextlib.ExitStack() as stack:
+        for _ in range(400):  # more than one thread reads alone
+            stack.enter_context(process(home))
+        one = ns.do(lambda host: found(ns.ino))
+    assert one.threads == (threading.get_native_id(),) or one.pids == (os.getpid(),)
+
+
+def test_a_main_thread_that_ended() -> None:
+    """The process's other threads hold its namespace, and are found."""
+    script = """
+import ctypes, sys, threading, time
+def wait():
+    time.sleep(0.2)
+    print(threading.get_native_id(), flush=True)
+    sys.stdin.read()
+    import os; os._exit(0)
+threading.Thread(target=wait).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    child = subprocess.Popen(
+        ["unshare", "--net", sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    try:
+        tid = int(child.stdout.readline())
+        with pytest.raises(FileNotFoundError):
+            os.readlink(f"/proc/{child.pid}/ns/net")
+        one = found(inode(tid))
+        assert (one.pids, one.threads) == ((), (tid,))
+    finally:
+        child.communicate()
+
+
+def test_covered_pins_are_not_given_as_paths(tmp_path: Path) -> None:
+    """By a mount on the pin, and by one on its directory; both times they are found."""
+    (tmp_path / "dir").mkdir()
+    pin, deep = tmp_path / "pin", tmp_path / "dir" / "deep"
+    with netns.new() as one, netns.new() as other:
+        one.pin(pin)
+        subprocess.run(
+            ["mount", "--bind", f"/proc/self/fd/{other.fileno()}", pin],
+            check=True,
+            pass_fds=[other.fileno()],
+        )
+        other.pin(deep)
+        try:
+            assert found(one.ino).paths == ()
+            assert found(other.ino).paths == (str(deep), str(pin))
+            subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "dir"], check=True)
+            try:
+                assert found(other.ino).paths == (str(pin),)
+                deep.touch()
+                assert found(other.ino).paths == (str(pin),)
+            finally:
+                subprocess.run(["umount", tmp_path / "dir"], check=True)
+            assert found(other.ino).paths == (str(deep), str(pin))
+        finally:
+            subprocess.run(["umount", pin], check=True)
+            netns.delete(pin, deep)
+
+
+def test_as_lsns(tmp_path: Path, name: str) -> None:
+    """200 namespaces of every kind: with processes as lsns has them, the rest exactly."""
+    kinds = ("named", "process", "thread", "bind")
+    expected: dict[int, tuple[object, ...]] = {}
+    pinned: list[str] = []
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: netns.delete(*pinned))
+        for i in range(200):
+            ns = netns.new()
+            kind = kinds[i % 4]
+            if kind == "named":
+                ns.pin(f"{name}-{i}")
+                pinned.append(f"{name}-{i}")
+                expected[ns.ino] = ((pinned[-1],), (f"{RUN}/{pinned[-1]}",), (), ())
+            elif kind == "process":
+                expected[ns.ino] = ((), (), (stack.enter_context(process(ns)),), ())
+            elif kind == "thread":
+                expected[ns.ino] = ((), (), (), (stack.enter_context(resident(ns)),))
+            else:
+                pinned.append(f"{tmp_path}/{i} pin")
+                ns.pin(pinned[-1])
+                expected[ns.ino] = ((), (pinned[-1],), (), ())
+            ns.close()
+        listed = netns.discover()
+        got = {
+            each.ino: (each.names, each.paths, each.pids, each.threads)
+            for each in listed
+            if each.ino in expected
+        }
+        assert got == expected
+        assert len(got) == 200
+        # Others may come and go on the machine; only what stayed is compared.
+        lsns = ["lsns", "-t", "net", "-n", "-o", "NS"]
+        theirs = set(map(int, subprocess.check_output(lsns, text=True).split()))
+        stayed = {each.ino for each in listed} & {each.ino for each in netns.discover()}
+        ours = {each.ino for each in listed if each.pids and each.ino in stayed}
+        assert ours & set(expected) == theirs & set(expected)
+        missing = theirs - {each.ino for each in listed}
+        assert not missing & {each.ino for each in netns.discover()}
+
+
+def test_while_processes_come_and_go(ns: netns.NetNS) -> None:
+    """A storm of forks: what stays is found each time, nothing raises."""
+    script = """
+import os
+while True:
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+    storms = [subprocess.Popen([sys.executable, "-S", "-c", script]) for _ in range(3)]
+    try:
+        with process(ns) as pid, resident(ns) as tid:
+            for _ in range(50):
+                one = found(ns.ino)
+                assert (one.pids, one.threads) == ((pid,), (tid,))
+                assert netns.pids(ns) == [pid]
+    finally:
+        for storm in storms:
+            storm.kill()
+            storm.wait()
+
+
+def test_processes_that_may_not_be_read_are_counted(ns: netns.NetNS) -> None:
+    """Without the capability, others' are hidden and one's own are not."""
+    script = """
+import os, netns
+scan = netns.discover()
+refused = 0
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        os.readlink(f"/proc/{pid}/ns/net")
+    except PermissionError:
+        refused += 1
+    except OSError:
+        pass
+assert os.getpid() in [pid for each in scan for pid in each.pids]
+print(scan.hidden > 0, abs(scan.hidden - refused) < 20)
+"""
+    run = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+    )
+    # Root's processes are root's, with fewer capabilities than they: refused.
+    assert (run.stdout, run.stderr) == ("True True\n", "")
+
+
+def test_identify_and_pids(ns: netns.NetNS, name: str) -> None:
+    with process(ns) as pid:
+        assert netns.identify(pid) == []
+        assert netns.pids(ns) == [pid]
+        with netns.attach(name, pid) as attached:
+            assert attached == ns
+            assert (attached.name, attached.path) == (name, f"{RUN}/{name}")
+        ns.pin(name + "-b")
+        try:
+            assert netns.identify(pid) == [name, name + "-b"]
+            assert netns.pids(name) == netns.pids(RUN / name) == [pid]
+            ip = subprocess.check_output(["ip", "netns", "pids", name], text=True)
+            assert list(map(int, ip.split())) == [pid]
+            ip = subprocess.check_output(["ip", "netns", "identify", str(pid)], text=True)
+            assert set(ip.split()) <= {name, name + "-b"}  # it may stop at the first
+            with pytest.raises(netns.ExistsError):
+                netns.attach(name, pid)
+        finally:
+            netns.delete(name, name + "-b")
+    with netns.new() as empty:
+        assert netns.pids(empty) == []
+
+
+def test_a_run_directory_by_argument(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    assert netns.names(rundir=run) == []
+    try:
+        with netns.create("a", rundir=run) as ns, process(ns) as pid:
+            assert (ns.name, ns.path) == ("a", f"{run}/a")
+            assert netns.names(rundir=str(run)) == ["a"]
+            with netns.open("a", rundir=f"{run}/") as again:
+                assert (again, again.path) == (ns, f"{run}/a")
+            with netns.create("a", exist_ok=True, rundir=run) as again:
+                assert again == ns
+            ns.pin("b", rundir=run)
+            netns.attach("c", pid, rundir=run).close()
+            assert netns.identify(pid, rundir=run) == ["a", "b", "c"]
+            assert netns.identify(pid) == []
+            assert netns.pids("b", rundir=run) == [pid]
+            (one,) = [each for each in netns.discover(rundir=run) if each.ino == ns.ino]
+            assert one.names == ("a", "b", "c")
+            assert one.paths == tuple(f"{run}/{each}" for each in "abc")
+            assert found(ns.ino).names == ()
+            link = tmp_path / "link"
+            link.symlink_to(run.parent)
+            (one,) = [each for each in netns.discover(rundir=link / "run") if each.ino == ns.ino]
+            assert one.names == ("a", "b", "c")
+        netns.delete("a", "b", "c", rundir=run)
+        assert netns.names(rundir=run) == []
+    finally:
+        subprocess.run(["umount", "-l", *run.glob("*")], stderr=subprocess.DEVNULL)
+        subprocess.run(["umount", run], check=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda: netns.discover(rundir=3), netns.InvalidTypeError),  # type: ignore[arg-type]
+        (lambda: netns.discover(rundir=b"/run"), netns.InvalidTypeError),  # type: ignore[arg-type]
+        (lambda: netns.discover(rundir=""), netns.InvalidValueError),
+        (lambda: netns.discover(rundir="/a\0b"), netns.InvalidValueError),
+        (lambda: netns.discover(rundir="/" + "x" * 5000), netns.KernelError),
+        (lambda: netns.discover(rundir="/proc/uptime"), netns.NotNamespaceError),
+        (lambda: netns.discover(rundir="/proc/self"), netns.NotNamespaceError),
+        (lambda: netns.names(rundir="/proc/uptime"), netns.NotNamespaceError),
+        (lambda: netns.identify(0), netns.InvalidValueError),
+        (lambda: netns.identify("1"), netns.InvalidTypeError),  # type: ignore[arg-type]
+        (lambda: netns.identify(2**31 - 1), netns.NotFoundError),
+        (lambda: netns.identify(1, rundir=""), netns.InvalidValueError),
+        (lambda: netns.pids("netns-test-missing"), netns.NotFoundError),
+        (lambda: netns.pids("/proc/uptime"), netns.NotNamespaceError),
+        (lambda: netns.pids(".."), netns.InvalidValueError),
+        (lambda: netns.pids(7), netns.InvalidTypeError),  # type: ignore[arg-type]
+        (lambda: netns.attach("a/b", 1), netns.InvalidValueError),
+        (lambda: netns.attach("a\0b", 1), netns.InvalidValueError),
+        (lambda: netns.attach("..", os.getpid()), netns.InvalidValueError),
+        (lambda: netns.attach("netns-test-x", -1), netns.InvalidValueError),
+        (lambda: netns.attach("netns-test-x", 2**31 - 1), netns.NotFoundError),
+        (lambda: netns.from_socket("a"), netns.InvalidTypeError),  # type: ignore[arg-type]
+        (lambda: netns.from_socket(-1), netns.InvalidValueError),
+        (lambda: netns.from_socket(987654), netns.NotNamespaceError),
+    ],
+)
+def test_bad_input(call: Callable[[], object], kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        call()
+    assert isinstance(caught.value, netns.Error)
+
+
+def test_closed_handles(name: str) -> None:
+    ns = netns.new()
+    ns.close()
+    for use in (
+        lambda: netns.pids(ns),
+        lambda: ns.cookie,
+        lambda: ns.owner_uid,
+        lambda: ns.nsid,
+        lambda: setattr(ns, "nsid", 3),
+    ):
+        with pytest.raises(netns.ClosedError):
+            use()
+
+
+def test_no_descriptor_left(ns: netns.NetNS) -> None:
+    script = """
+import errno, os, resource, netns
+fds = os.listdir("/proc/self/fd")
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(fds) - 1, 4096))
+for call in (netns.discover, lambda: netns.identify(os.getpid()), netns.nsids):
+    try:
+        call()
+    except netns.KernelError as error:
+        print(errno.errorcode[error.errno])
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+print(os.listdir("/proc/self/fd") == fds, len(netns.discover()) > 0)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.split() == ["EMFILE", "EMFILE", "EMFILE", "True", "True"], run.stderr

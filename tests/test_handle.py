@@ -336,3 +336,62 @@ else:
     if run.stdout.startswith("skip"):
         pytest.skip(f"needs PIDFD_GET_NET_NAMESPACE, Linux 6.11: {run.stdout}")
     assert run.stdout == "home\n"
+
+
+def test_from_socket(ns: netns.NetNS, tmp_path: Path) -> None:
+    with ns.enter():
+        inside = socket.socket()
+    with inside, socket.socket(socket.AF_UNIX) as outside, netns.current() as home:
+        with netns.from_socket(inside) as its, netns.from_socket(inside.fileno()) as same:
+            assert its == same == ns
+            assert not os.get_inheritable(its.fileno())
+        with netns.from_socket(outside) as its:
+            assert its == home
+    with pytest.raises(netns.NotNamespaceError), (tmp_path / "file").open("w") as file:
+        netns.from_socket(file)
+    with pytest.raises(netns.InvalidValueError):
+        netns.from_socket(inside)  # closed: its descriptor is -1
+
+
+def test_cookies_are_of_the_namespace(ns: netns.NetNS) -> None:
+    with (
+        netns.new() as other,
+        netns.current() as home,
+        home.do_in_thread(lambda host: netns.current()) as again,
+    ):
+        assert len({ns.cookie, other.cookie, home.cookie}) == 3
+        assert home.cookie == again.cookie
+        with ns.enter(), socket.socket() as inside:
+            cookie = inside.getsockopt(socket.SOL_SOCKET, 71, 8)
+        assert int.from_bytes(cookie, sys.byteorder) == ns.cookie
+
+
+def test_ones_own_cookie_needs_no_privilege() -> None:
+    script = "import netns; ns = netns.current(); print(ns.cookie); ns.close()"
+    run = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+    )
+    with netns.current() as home:
+        assert (run.stdout, run.stderr) == (f"{home.cookie}\n", "")
+
+
+def test_owner(ns: netns.NetNS) -> None:
+    assert ns.owner_uid == os.geteuid()
+    script = "import netns; print(netns.from_pid(1).owner_uid, netns.current().owner_uid)"
+    command = ["unshare", "--user", "--map-root-user", "--net", sys.executable]
+    run = subprocess.run([*command, "-W", "ignore", "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0 or "NotPermittedError" in run.stderr
+    # Its own is known; that of process 1 is not below it.
+    script = (
+        "import os, netns; ns = netns.open('/proc/self/ns/net'); print(ns.owner_uid); ns.close()"
+    )
+    run = subprocess.run([*command, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "0\n", run.stderr
+    run = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "None\n", run.stderr

@@ -56,16 +56,23 @@ class Fault(NamedTuple):
         return f"call {self.nth} ({self.call}{more}): {errno.errorcode[self.errno]}"
 
 
+def trace() -> list[str]:
+    """The names of the system calls made since the last arming, in order."""
+    room = ffi.new("int[]", 4096)
+    count: int = lib.fault_calls(room, 4096)
+    return [ffi.string(lib.fault_call_name(room[i])).decode() for i in range(count)]
+
+
 def calls(operation: Callable[[], object]) -> list[str]:
     """The names of the system calls that an operation makes, in order."""
-    room = ffi.new("int[]", 4096)
     lib.fault_arm(0, 0, 0)
     try:
         operation()
     finally:
         count = lib.fault_disarm()
-    assert count == lib.fault_calls(room, 4096), "more calls than the trace holds"
-    return [ffi.string(lib.fault_call_name(room[i])).decode() for i in range(count)]
+    made = trace()
+    assert count == len(made), "more calls than the trace holds"
+    return made
 
 
 def plan(names: list[str]) -> Iterator[Fault]:

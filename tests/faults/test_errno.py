@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import gc
+import json
 import os
+import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 import netns
 from netns._native import lib
 from support import PREFIX, RUN, here, mountinfo, on_a_thread, world
-from sweep import Fault, Outcome, calls, inject, plan
+from sweep import Fault, Outcome, calls, inject, plan, trace
 
 pytestmark = [pytest.mark.seam, pytest.mark.timeout(600)]
 
@@ -42,9 +45,12 @@ class Stage:
         assert self.child.stdout is not None
         self.child.stdout.read(1)
         self.foreign = netns.from_pid(self.child.pid)
+        self.socket = socket.socket()
+        self.fresh: netns.NetNS | None = None
 
     def close(self) -> None:
         self.child.communicate()
+        self.socket.close()
         for ns in (self.ns, self.other, self.foreign):
             ns.close()
         netns.delete(self.taken)
@@ -156,6 +162,57 @@ class Stage:
         vanished = self.fault is not None and self.fault.errno == errno.ENOENT
         assert vanished or self.taken in listed
 
+    def may_miss(self, *quiet: str) -> bool:
+        """Whether the fault says that something is gone, or not the caller's to see."""
+        fault = self.fault
+        gone = (errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM)
+        return fault is not None and (fault.errno in gone or fault.call in quiet)
+
+    def discover(self) -> None:
+        listed = netns.discover()
+        if not self.may_miss("statx", "fstatat"):
+            (taken,) = [each for each in listed if each.names == (self.taken,)]
+            assert taken.paths == (str(RUN / self.taken),)
+            assert os.getpid() in [pid for each in listed for pid in each.pids]
+            (foreign,) = [each for each in listed if each.ino == self.foreign.ino]
+            assert self.child.pid in foreign.pids
+
+    def identify(self) -> None:
+        assert netns.identify(os.getpid()) == []
+
+    def pids(self) -> None:
+        listed = netns.pids(self.foreign)
+        assert self.may_miss() or self.child.pid in listed
+
+    def attach(self) -> None:
+        netns.attach(self.name, os.getpid()).close()
+
+    def from_socket(self) -> None:
+        netns.from_socket(self.socket).close()
+
+    def cookie(self) -> None:
+        assert self.ns.cookie
+
+    def owner_uid(self) -> None:
+        assert self.ns.owner_uid in ((0,) if not self.may_miss() else (0, None))
+
+    def nsid(self) -> None:
+        assert self.ns.nsid is None
+
+    def make_fresh(self) -> None:
+        self.fresh = netns.new()
+
+    def set_nsid(self) -> None:
+        assert self.fresh
+        self.fresh.nsid = -1
+
+    def drop_fresh(self) -> None:
+        assert self.fresh
+        self.fresh.close()
+
+    def nsids(self) -> None:
+        netns.nsids()
+
     def no_run_directory(self) -> None:
         os.environ["NETNS_RUN_DIR"] = str(self.path) + "-run"
 
@@ -209,11 +266,26 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "from_pid": ("nothing", "from_pid", "nothing"),
     "from_fd": ("nothing", "from_fd", "nothing"),
     "names": ("nothing", "names", "nothing"),
+    "discover": ("nothing", "discover", "nothing"),
+    "identify": ("nothing", "identify", "nothing"),
+    "pids": ("nothing", "pids", "nothing"),
+    "attach": ("nothing", "attach", "clean"),
+    "from_socket": ("nothing", "from_socket", "nothing"),
+    "cookie": ("nothing", "cookie", "nothing"),
+    "owner_uid": ("nothing", "owner_uid", "nothing"),
+    "nsid": ("nothing", "nsid", "nothing"),
+    "nsid, set": ("make_fresh", "set_nsid", "drop_fresh"),
+    "nsids": ("nothing", "nsids", "nothing"),
     "delete, a name": ("pin_name", "delete", "clean"),
     "delete, a path": ("pin_path", "delete_path", "clean"),
     "delete, a leftover": ("leftover", "delete", "clean"),
 }
-CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo != "nothing"]
+CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo[:5] == "clean"]
+
+# Each process is some system calls more, and each pin of somebody else may be
+# one, so these have a host of few.
+SCANS = ("discover", "identify", "pids")
+FEW = "NETNS_TESTS_WITH_FEW_PROCESSES"
 
 
 @pytest.fixture
@@ -253,6 +325,9 @@ def judge(outcome: Outcome, home: str, moved_to: str) -> str:
 def test_every_call_fails_with_every_errno(
     stage: Stage, operation: str, row: list[object]
 ) -> None:
+    if operation in SCANS and FEW not in os.environ:
+        sweep_among_few(operation, row, stage.path.with_name("row"))
+        return
     prepare, act, undo = (getattr(stage, name) for name in OPERATIONS[operation])
     made: list[str] = []
 
@@ -284,6 +359,52 @@ def test_every_call_fails_with_every_errno(
             raise
     total = sum(counts.values())
     row.extend([operation, len(made), total, *counts.values(), 0])
+    if FEW in os.environ:
+        Path(os.environ[FEW]).write_text(json.dumps(row))
+
+
+def sweep_among_few(operation: str, row: list[object], result: Path) -> None:
+    """This test once more, in a pid namespace of its own."""
+    test = f"{__file__}::test_every_call_fails_with_every_errno[{operation}]"
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c"]
+    alone += ['umount -a -l -t nsfs; exec "$@"', "sh"]
+    pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c"]
+    run = subprocess.run(
+        [*alone, *pytest_command, str(Path(__file__).parents[2] / "pyproject.toml"), test],
+        env={**os.environ, FEW: str(result)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+    row.extend(json.loads(result.read_text()))
+
+
+@pytest.mark.skipif(FEW in os.environ, reason="for the host that has many")
+def test_a_helper_that_does_not_start(stage: Stage) -> None:
+    """A scan of many processes is shared by threads, or done by one as well."""
+    many = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(400)]
+    try:
+        made = calls(stage.discover)
+        assert "pthread_create" in made
+        # Where in the walk it comes depends on who else is on the machine.
+        index = made.index("pthread_create")
+        for nth in range(index - 60, index + 60):
+            lib.fault_arm(nth, errno.EAGAIN, 0)
+            try:
+                listed = netns.discover()
+            except netns.Error:
+                continue
+            finally:
+                lib.fault_disarm()
+            if trace()[nth - 1] == "pthread_create":
+                break
+        else:
+            pytest.fail("the thread's start was not reached")
+        held = {pid for each in listed for pid in each.pids}
+        assert {child.pid for child in many} <= held
+    finally:
+        for child in many:
+            child.communicate()
 
 
 def check_names(stage: Stage) -> None:

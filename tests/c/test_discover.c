@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* discover, and what is asked of a namespace: socket, cookie, owner, ids. */
+#include <sys/socket.h>
+
+#include "support.h"
+
+#define ALL (NETNS_PINS | NETNS_THREADS)
+
+static uint64_t home;
+static const char *rundir;
+
+static struct netns_discovery *discover(int what)
+{
+	struct netns_discovery *all = NULL;
+
+	if (!good(netns_discover(rundir, what, &all, fresh())))
+		bail("netns_discover");
+	return all;
+}
+
+static const struct netns_found *find(const struct netns_discovery *all,
+				      uint64_t ino)
+{
+	uint32_t i;
+
+	for (i = 0; i < all->count; i++) {
+		if (all->found[i].ino == ino)
+			return &all->found[i];
+	}
+	return NULL;
+}
+
+/* Whether it has these texts, "name\0path\0", and one id or none (0). */
+static bool is_held(const struct netns_discovery *all,
+		    const struct netns_found *found, const char *texts,
+		    size_t size, uint32_t pids, uint32_t threads, int32_t id)
+{
+	return found && found->pids == pids && found->threads == threads &&
+	       (!id || all->ids[found->first_id] == id) &&
+	       found->first_text + size <= all->texts_size &&
+	       !memcmp(all->texts + found->first_text, texts, size);
+}
+
+static void test_pins(void)
+{
+	struct netns *named = NULL, *bound = make_namespace();
+	const char *odd = in_scratch("a blank, \\040 and\na newline");
+	char texts[1024];
+	struct netns_discovery *all;
+	const struct netns_found *found;
+	int size;
+
+	if (netns_create(rundir, "name", &named, fresh()) < 0 ||
+	    netns_pin(bound, NULL, odd, fresh()) < 0)
+		bail("two pins");
+	all = discover(ALL);
+	found = find(all, netns_ino(named));
+	size = snprintf(texts, sizeof(texts), "name%c%s/name", 0, rundir) + 1;
+	ok(is_held(all, found, texts, (size_t)size, 0, 0, 0) &&
+		   found->names == 1 && found->paths == 1,
+	   "discover: a name and its path");
+	found = find(all, netns_ino(bound));
+	ok(is_held(all, found, odd, strlen(odd) + 1, 0, 0, 0) &&
+		   found->names == 0 && found->paths == 1,
+	   "discover: a pin with a blank, a backslash and a newline");
+	ok(all->dev == netns_dev(named), "discover: their device");
+	netns_free(all);
+
+	all = discover(NETNS_PROCESSES);
+	ok(!find(all, netns_ino(named)) && find(all, home) &&
+		   all->texts_size == 0,
+	   "discover: processes alone");
+	netns_free(all);
+	all = discover(NETNS_PINS);
+	ok(find(all, netns_ino(named)) && all->ids_count == 0,
+	   "discover: pins alone");
+	netns_free(all);
+
+	/* Another namespace on the same file, then a mount on the directory. */
+	if (mount(rundir, odd, NULL, MS_BIND, NULL) == 0)
+		bail("a directory on a file");
+	snprintf(texts, sizeof(texts), "/proc/self/fd/%d", netns_fd(named));
+	if (mount(texts, odd, NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+	all = discover(ALL);
+	found = find(all, netns_ino(bound));
+	ok(found && found->paths == 0,
+	   "discover: a covered pin is found, without its path");
+	found = find(all, netns_ino(named));
+	ok(found && found->paths == 2, "discover: what covers it has the path");
+	netns_free(all);
+	umount2(odd, MNT_DETACH);
+	if (mount("none", rundir, "tmpfs", 0, NULL) < 0)
+		bail("mount tmpfs");
+	all = discover(ALL);
+	found = find(all, netns_ino(named));
+	ok(found && found->names == 0 && found->paths == 0,
+	   "discover: neither name nor path in a covered directory");
+	netns_free(all);
+	umount2(rundir, MNT_DETACH);
+	netns_delete(NULL, odd, fresh());
+	netns_delete(rundir, "name", fresh());
+	all = discover(ALL);
+	ok(!find(all, netns_ino(named)) && !find(all, netns_ino(bound)),
+	   "discover: handles alone are not found");
+	netns_free(all);
+	netns_unref(named);
+	netns_unref(bound);
+}
+
+struct resident {
+	struct netns *ns;
+	sem_t inside, go;
+	pid_t tid;
+};
+
+static void *reside(void *argument)
+{
+	struct resident *resident = argument;
+
+	if (!setns_to(resident->ns))
+		bail("setns");
+	resident->tid = thread_id();
+	sem_post(&resident->inside);
+	await(&resident->go);
+	return NULL;
+}
+
+static void test_tasks(void)
+{
+	struct resident resident = { .ns = make_namespace() };
+	struct netns_discovery *all;
+	pthread_t thread;
+	pid_t pid;
+	int pipes[2];
+	char byte;
+
+	sem_init(&resident.inside, 0, 0);
+	sem_init(&resident.go, 0, 0);
+	thread = start(reside, &resident);
+	await(&resident.inside);
+	all = discover(ALL);
+	ok(is_held(all, find(all, netns_ino(resident.ns)), "", 0, 0, 1,
+		   resident.tid),
+	   "discover: a thread");
+	netns_free(all);
+	all = discover(NETNS_PINS | NETNS_PROCESSES);
+	ok(!find(all, netns_ino(resident.ns)), "discover: not where not asked");
+	netns_free(all);
+	sem_post(&resident.go);
+	pthread_join(thread, NULL);
+
+	if (pipe(pipes) < 0)
+		bail("pipe");
+	pid = fork();
+	if (pid == 0) {
+		limit_child();
+		_exit(!setns_to(resident.ns) || write(pipes[1], "", 1) != 1 ||
+		      pause());
+	}
+	if (read(pipes[0], &byte, 1) != 1)
+		bail("read");
+	all = discover(ALL);
+	ok(is_held(all, find(all, netns_ino(resident.ns)), "", 0, 1, 0, pid),
+	   "discover: a process");
+	netns_free(all);
+	kill(pid, SIGKILL);
+	wait_for(pid);
+	close(pipes[0]);
+	close(pipes[1]);
+	netns_unref(resident.ns);
+}
+
+static void test_refused(void)
+{
+	struct netns_discovery *all = NULL;
+	const char *file = in_scratch("file");
+
+	write_file(file, 0600, "text");
+	ok(bad(netns_discover(file, ALL, &all, fresh()), ENOTDIR,
+	       NETNS_STEP_OPEN_RUNDIR, file) &&
+		   !all,
+	   "discover: a run directory that is a file");
+	ok(good(netns_discover(in_scratch("none"), ALL, &all, fresh())) &&
+		   all->count > 0,
+	   "discover: no run directory");
+	netns_free(all);
+}
+
+static void test_socket(void)
+{
+	struct netns *ns = make_namespace(), *its = NULL;
+	int64_t guard = netns_enter(ns, fresh());
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0, wanted = 0;
+	socklen_t size = sizeof(wanted);
+
+	netns_leave(guard, fresh());
+	ok(good(netns_open_socket(fd, &its, fresh())) &&
+		   netns_ino(its) == netns_ino(ns),
+	   "open_socket: where the socket lives");
+	netns_unref(its);
+	its = NULL;
+	ok(bad(netns_open_socket(-1, &its, fresh()), EBADF,
+	       NETNS_STEP_OPEN_SOCKET, "") &&
+		   bad(netns_open_socket(netns_fd(ns), &its, fresh()), ENOTSOCK,
+		       NETNS_STEP_OPEN_SOCKET, "") &&
+		   !its,
+	   "open_socket: no descriptor, no socket");
+	getsockopt(fd, SOL_SOCKET, 71, &wanted, &size);
+	ok(good(netns_cookie(ns, &cookie, fresh())) && cookie &&
+		   cookie == wanted,
+	   "cookie: as a socket inside has it");
+	ok(where() == home, "cookie: the thread stays");
+	close(fd);
+	netns_close(ns);
+	ok(bad(netns_cookie(ns, &cookie, fresh()), EBADF, NETNS_STEP_USE_HANDLE,
+	       "") &&
+		   bad((int)netns_owner_uid(ns, fresh()), EBADF,
+		       NETNS_STEP_USE_HANDLE, ""),
+	   "cookie, owner_uid: of a closed handle");
+	netns_unref(ns);
+}
+
+static void test_ids(void)
+{
+	struct netns *away = make_namespace(), *ns = make_namespace();
+	int64_t guard = netns_enter(away, fresh());
+	int32_t id = 5, *ids = NULL;
+
+	ok(netns_owner_uid(ns, fresh()) == (int64_t)geteuid(),
+	   "owner_uid: whose user namespace this is");
+	ok(good(netns_nsids(&ids, fresh())) && !ids, "nsids: none");
+	ok(good(netns_get_nsid(ns, &id, fresh())) && id == -1,
+	   "get_nsid: none is given");
+	ok(good(netns_set_nsid(ns, 42, fresh())) &&
+		   good(netns_get_nsid(ns, &id, fresh())) && id == 42,
+	   "set_nsid: it has that one");
+	ok(bad(netns_set_nsid(ns, 43, fresh()), EEXIST, NETNS_STEP_SET_NSID,
+	       ""),
+	   "set_nsid: for good");
+	ok(good(netns_set_nsid(away, -1, fresh())) &&
+		   good(netns_get_nsid(away, &id, fresh())) && id >= 0,
+	   "set_nsid: of the kernel's choice");
+	ok(netns_nsids(&ids, fresh()) == 2 && (ids[0] == 42 || ids[1] == 42),
+	   "nsids: both");
+	netns_free(ids);
+	netns_close(ns);
+	ok(bad(netns_get_nsid(ns, &id, fresh()), EBADF, NETNS_STEP_USE_HANDLE,
+	       "") &&
+		   bad(netns_set_nsid(ns, 1, fresh()), EBADF,
+		       NETNS_STEP_USE_HANDLE, ""),
+	   "nsid: of a closed handle");
+	netns_leave(guard, fresh());
+	netns_unref(ns);
+	netns_unref(away);
+}
+
+int main(void)
+{
+	int before;
+
+	alarm(SECONDS);
+	home = where();
+	own_mounts();
+	make_scratch();
+	rundir = strdup(in_scratch("run"));
+	make_thread_known();
+	before = count_fds();
+	test_pins();
+	test_tasks();
+	test_refused();
+	test_socket();
+	test_ids();
+	ok(count_fds() == before, "no descriptor is left");
+	ok(where() == home, "at home");
+	free((void *)rundir);
+	return done();
+}
