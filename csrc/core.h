@@ -46,8 +46,7 @@ struct frame {
 
 struct thread {
 	struct thread *next, *previous;
-	int link;  /* O_PATH on its own ns/net, or LINK_UNKNOWN, LINK_ABSENT */
-	int pidfd; /* where there is no /proc, else -1 */
+	int link; /* O_PATH on its own ns/net, or LINK_UNKNOWN, LINK_ABSENT */
 	struct netns
 		*home; /* where it was when it last entered, guards aside */
 	struct frame *frames;

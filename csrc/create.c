@@ -58,7 +58,7 @@ static bool is_abandoned(const struct stat *st)
 {
 	return netns__is_leftover(st) &&
 	       ((st->st_mode & 0777) == OUR_MODE ||
-		time(NULL) - st->st_ctime > THEIR_SECONDS);
+		llabs((long long)(time(NULL) - st->st_ctime)) > THEIR_SECONDS);
 }
 
 static int make_point(const struct place *place, bool *made)
@@ -242,7 +242,7 @@ int netns_delete(const char *rundir, const char *target,
 	if (ret == 0 && !(place.is_name && netns__is_leftover(&st)))
 		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
 				  place.path);
-	nsfs = st.st_dev;
+	nsfs = ret > 0 ? st.st_dev : 0;
 	/* More than once where something else was mounted over it. */
 	while (ret > 0) {
 		ret = unmount(&place);
@@ -253,11 +253,11 @@ int netns_delete(const char *rundir, const char *target,
 		ret = sys_fstatat(place.dir, place.name, &st);
 		if (ret < 0)
 			netns__fail(err, ret, NETNS_STEP_UNLINK, place.path);
-		else
-			ret = st.st_dev == nsfs;
+		else if (st.st_dev == nsfs)
+			ret = look(&place, &st, err);
 	}
 	/* A file that has content was there before: not ours to remove. */
-	if (ret < 0 || !S_ISREG(st.st_mode) || st.st_size)
+	if (ret < 0 || st.st_dev == nsfs || !S_ISREG(st.st_mode) || st.st_size)
 		goto out;
 	ret = sys_unlinkat(place.dir, place.name);
 	if (ret < 0)

@@ -21,6 +21,7 @@ static const char *const names[FAULT_CALLS] = {
 	[FAULT_SETNS] = "setns",
 	[FAULT_UNSHARE] = "unshare",
 	[FAULT_PIDFD_OPEN] = "pidfd_open",
+	[FAULT_TGKILL] = "tgkill",
 	[FAULT_OPEN_TREE] = "open_tree",
 	[FAULT_MOVE_MOUNT] = "move_mount",
 	[FAULT_MOUNT_SETATTR] = "mount_setattr",

@@ -16,7 +16,8 @@
  * traceback keeps the guard, and the thread inside, until it is dropped).
  *
  * Solution: __enter__ and __exit__ are C functions, in which no signal handler
- * runs. From CPython 3.10 on the interpreter does not look for signals between
+ * runs. (Where they call Python, to make a host or an exception, one may; by
+ * then the thread's state is settled, or settled again.) From CPython 3.10 on the interpreter does not look for signals between
  * the return of __enter__ and the block that calls __exit__, nor between the
  * end of that block and the call. In 3.9 it may at the latter place; then the
  * frame drops the guard, whose finalizer leaves.
@@ -47,7 +48,7 @@ struct guard {
 };
 
 static PyObject *host_key;
-static PyTypeObject *handle_type;
+static PyTypeObject *handle_type, *guard_type;
 
 static void free_object(PyObject *obj)
 {
@@ -164,7 +165,31 @@ static PyObject *fail(const struct netns_error *err)
 	if (error) {
 		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
 		Py_DECREF(error);
+	} else if (PyErr_ExceptionMatches(PyExc_ImportError)) {
+		/* The interpreter is ending, and imports no more. */
+		PyErr_Clear();
+		PyErr_Format(PyExc_RuntimeError, "netns: %s: %s",
+			     netns_step_text(err->step), strerror(err->err));
 	}
+	return NULL;
+}
+
+/* As fail(), with an earlier exception, as fetched, as the context. */
+static PyObject *fail_behind(const struct netns_error *err, PyObject *type,
+			     PyObject *value, PyObject *traceback)
+{
+	PyObject *new_type, *new_value, *new_traceback;
+
+	PyErr_NormalizeException(&type, &value, &traceback);
+	if (traceback)
+		PyException_SetTraceback(value, traceback);
+	Py_XDECREF(type);
+	Py_XDECREF(traceback);
+	fail(err);
+	PyErr_Fetch(&new_type, &new_value, &new_traceback);
+	PyErr_NormalizeException(&new_type, &new_value, &new_traceback);
+	PyException_SetContext(new_value, value); /* takes it over */
+	PyErr_Restore(new_type, new_value, new_traceback);
 	return NULL;
 }
 
@@ -257,7 +282,7 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 
 		PyErr_Fetch(&type, &value, &traceback);
 		if (leave(self, &err) < 0)
-			return fail(&err);
+			return fail_behind(&err, type, value, traceback);
 		PyErr_Restore(type, value, traceback);
 	}
 	return result;
@@ -305,7 +330,10 @@ static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	struct guard *self;
 	PyObject *handle;
 
-	(void)kwargs;
+	if (kwargs && PyDict_Size(kwargs)) {
+		PyErr_SetString(PyExc_TypeError, "Guard() takes no keywords");
+		return NULL;
+	}
 	if (!PyArg_ParseTuple(args, "O!:Guard", handle_type, &handle))
 		return NULL;
 	self = (struct guard *)PyType_GenericAlloc(type, 0);
@@ -367,7 +395,9 @@ static PyType_Spec guard_spec = {
 static int add_type(PyObject *module, const char *name, PyType_Spec *spec,
 		    PyTypeObject **type)
 {
-	*type = (PyTypeObject *)PyType_FromSpec(spec);
+	/* Once: handles may outlive the module, if it is imported anew. */
+	if (!*type)
+		*type = (PyTypeObject *)PyType_FromSpec(spec);
 	return *type ? PyObject_SetAttrString(module, name, (PyObject *)*type)
 		     : -1;
 }
@@ -376,7 +406,6 @@ int netns__add_types(void)
 {
 	PyGILState_STATE state = PyGILState_Ensure();
 	PyObject *module = PyImport_ImportModule("netns._native");
-	PyTypeObject *guard_type = NULL;
 	int ret = -1;
 
 	host_key = PyUnicode_InternFromString("netns.host");
@@ -384,7 +413,6 @@ int netns__add_types(void)
 		ret = add_type(module, "Handle", &handle_spec, &handle_type);
 	if (!ret)
 		ret = add_type(module, "Guard", &guard_spec, &guard_type);
-	Py_XDECREF((PyObject *)guard_type);
 	Py_XDECREF(module);
 	if (ret < 0)
 		PyErr_Print();

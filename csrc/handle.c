@@ -257,18 +257,42 @@ static int open_by_pidfd(int id, unsigned int flags)
 	return ret;
 }
 
-static int open_task(const char *path, int id, unsigned int flags,
-		     struct netns **ns, struct netns_error *err)
+/* In that of another pid namespace a number is another process, or none. */
+static bool is_proc_ours(void)
 {
-	struct stat st;
-	int fd, ret;
+	char text[16];
+	int ret =
+		sys_readlinkat(AT_FDCWD, "/proc/self", text, sizeof(text) - 1);
 
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
-	if (fd == -ENOENT &&
-	    sys_fstatat(AT_FDCWD, "/proc/self", &st) == -ENOENT) {
-		ret = open_by_pidfd(id, flags);
-		fd = ret == -ENOTTY ? -ENOSYS : ret;
-	}
+	if (ret <= 0)
+		return false;
+	text[ret] = '\0';
+	return atoi(text) == getpid();
+}
+
+/* tid 0: the process's main thread. A pidfd does not tell whose thread it is. */
+static int open_task_by_pidfd(int pid, int tid)
+{
+	int fd = open_by_pidfd(tid ? tid : pid, tid ? SYS_PIDFD_THREAD : 0);
+	int ret;
+
+	if (fd == -ENOTTY || (tid && fd == -EINVAL))
+		return -ENOSYS; /* before Linux 6.11; 6.9 for threads */
+	if (fd < 0 || !tid)
+		return fd;
+	ret = sys_tgkill(pid ? pid : getpid(), tid);
+	if (ret != -ESRCH)
+		return fd;
+	sys_close(fd);
+	return ret;
+}
+
+static int open_task(const char *path, int pid, int tid, struct netns **ns,
+		     struct netns_error *err)
+{
+	int fd = is_proc_ours() ? sys_openat(AT_FDCWD, path, O_RDONLY, 0)
+				: open_task_by_pidfd(pid, tid);
+
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
 	return wrap_unknown(fd, path, ns, err);
@@ -304,7 +328,7 @@ int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
 			 tid);
 	else
 		snprintf(path, sizeof(path), "/proc/self/task/%d/ns/net", tid);
-	return open_task(path, tid, SYS_PIDFD_THREAD, ns, err);
+	return open_task(path, pid, tid, ns, err);
 }
 
 int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)

@@ -18,11 +18,12 @@
  * current and host concern the calling thread alone. Every call may be made
  * from any thread at any time; a handle may be shared by threads, and
  * netns_close() may race any other use of it. A child of fork() may go on
- * where its parent was, also inside a guard; a handle that another thread was
- * about to use at the fork stays open in the child until that ends or execs.
+ * where its parent was, also inside a guard; what another thread was about to
+ * use or to open at the fork stays open in the child until that ends or execs.
  *
  * Descriptors: close-on-exec, all of them. Each thread that enters keeps two:
- * its ns/net link and its home. They are closed when the thread ends.
+ * its ns/net link and its home; and while it is in a body from which it has
+ * entered further, one for that. They are closed when the thread ends.
  *
  * Targets: a target without '/' is a name in the run directory, of 1 to 255
  * bytes and neither "." nor ".."; one with '/' is a path. `rundir` is the run
@@ -169,7 +170,8 @@ int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err);
 
 /*
- * netns_open_pid - the namespace of a process's main thread
+ * netns_open_pid - the namespace of a process's main thread (or, for the id of
+ * another thread, of that one)
  * netns_open_thread - that of one thread; pid 0 is the calling process
  *
  * The id is looked up once, so its reuse can't mix two processes up.

@@ -210,7 +210,7 @@ static int strand(struct thread *t, int ret, struct netns_error *err)
 /* Voids all guards of the thread and brings it to where the first one left. */
 int netns__go_home(struct thread *t, struct netns_error *err)
 {
-	bool moved = false;
+	bool moved = t->stranded; /* by a guard that is no more */
 	int ret = 0;
 
 	while (t->depth) {

@@ -177,6 +177,13 @@ static inline pid_t sys_gettid(void)
 	return (pid_t)syscall(SYS_gettid);
 }
 
+/* Asks whether the process has the thread; sends nothing. */
+static inline int sys_tgkill(pid_t pid, pid_t tid)
+{
+	FAULT(TGKILL);
+	return SYS_RESULT(syscall(SYS_tgkill, pid, tid, 0));
+}
+
 static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
 {
 	FAULT(PIDFD_OPEN);

@@ -5,7 +5,7 @@
 #include "core.h"
 #include "sys.h"
 
-/* Enough for the core's own few calls, thread-local storage included. */
+/* Enough for the core's own few calls. */
 #define STACK_SIZE (128 * 1024)
 
 /*
@@ -21,19 +21,16 @@ static struct thread *threads;
 static uint32_t serials;
 static _Thread_local struct thread *self;
 
-static void close_links(struct thread *t)
+static void close_link(struct thread *t)
 {
 	if (t->link >= 0)
 		sys_close(t->link);
-	if (t->pidfd >= 0)
-		sys_close(t->pidfd);
 	t->link = LINK_UNKNOWN;
-	t->pidfd = -1;
 }
 
 static void discard(struct thread *t)
 {
-	close_links(t);
+	close_link(t);
 	while (t->depth)
 		netns_unref(t->frames[--t->depth].here);
 	netns_unref(t->home);
@@ -73,8 +70,8 @@ static void after_fork_in_parent(void)
 }
 
 /*
- * The link and the pidfd name the parent's thread, whose namespace they would
- * go on to report. Homes are descriptors of namespaces and stay right, so a
+ * The link names the parent's thread, whose namespace it would go on to
+ * report. Homes are descriptors of namespaces and stay right, so a
  * guard that the fork happened in can be left by the child as well.
  */
 static void after_fork_in_child(void)
@@ -89,7 +86,7 @@ static void after_fork_in_child(void)
 	threads = self;
 	if (self) {
 		self->next = self->previous = NULL;
-		close_links(self);
+		close_link(self);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -115,7 +112,6 @@ static int set_up_thread(struct netns_error *err)
 	if (!t)
 		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
 	t->link = LINK_UNKNOWN;
-	t->pidfd = -1;
 	ret = -pthread_setspecific(key, t);
 	if (ret) {
 		free(t);
@@ -188,6 +184,9 @@ int netns__start(pthread_t *thread, void *(*run)(void *), void *argument)
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &old);
 		ret = sys_thread(thread, &attr, run, argument);
+		/* Static thread-local storage may need more than that. */
+		if (ret == -EINVAL)
+			ret = sys_thread(thread, NULL, run, argument);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
 	pthread_attr_destroy(&attr);

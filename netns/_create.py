@@ -27,7 +27,7 @@ def new() -> NetNS:
 
     Thread: no thread of the caller's moves; one made for it does.
     Privilege: CAP_SYS_ADMIN in the thread's user namespace.
-    Since: Linux 3.0. Source: unshare(2), network_namespaces(7).
+    Since: Linux 4.9. Source: unshare(2), network_namespaces(7).
     """
     return opened(lib.netns_new)
 
@@ -54,7 +54,7 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         the run directory's lock.
     Privilege: CAP_SYS_ADMIN, also over the mount namespace; write access to
         the run directory, which is made where it is missing.
-    Since: Linux 3.0. Source: ip-netns(8).
+    Since: Linux 4.9. Source: ip-netns(8).
     """
     encoded = encode(name)
     if b"/" in encoded:
@@ -70,7 +70,10 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         try:
             return open(name, rundir=rundir)
         except FileNotFoundError:
-            continue  # deleted in between
+            # Deleted in between, or another's that is not bound over yet.
+            from time import sleep
+
+            sleep(0.01)
 
 
 def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
@@ -93,7 +96,7 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
 
     Thread: any. Waits while another process holds the run directory's lock.
     Privilege: that of `from_pid` and of `NetNS.pin`.
-    Since: Linux 3.0. Source: ip-netns(8), proc_pid_ns(5).
+    Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
     if b"/" in encode(name):
         raise wrong_value("a name has no '/'", name)
@@ -126,7 +129,7 @@ def delete(*targets: Target, rundir: Directory | None = None) -> None:
     Thread: any. Waits while another process holds the directory's lock.
     Privilege: CAP_SYS_ADMIN over the mount namespace; write access to the
         directory.
-    Since: Linux 3.0. Source: ip-netns(8), umount(2).
+    Since: Linux 4.9. Source: ip-netns(8), umount(2).
     """
     errors: list[Error] = []
     where = directory(rundir)

@@ -33,7 +33,7 @@ def names(*, rundir: Directory | None = None) -> list[str]:
         NotPermittedError: it may not be read.
 
     Thread: any. Privilege: read access to the run directory.
-    Since: Linux 3.0. Source: ip-netns(8).
+    Since: Linux 4.9. Source: ip-netns(8).
     """
     found = ffi.new("char **")
     size = ffi.new("size_t *")
@@ -91,7 +91,7 @@ class Found:
             NotPermittedError: what does may not be used.
 
         Thread: any. Privilege: as `netns.open` for paths and `from_pid` for
-            processes and threads. Since: Linux 3.0. Source: as these.
+            processes and threads. Since: Linux 4.9. Source: as these.
         """
         refused: Exception | None = None
         holders: tuple[str | int, ...] = (*self.paths, *self.pids, *self.threads)
@@ -345,7 +345,7 @@ def check(path: Target) -> None:
         NotPermittedError: it may not be looked at.
         InvalidTypeError, InvalidValueError: it cannot be a path or a name.
 
-    Thread: any. Privilege: search permission. Since: Linux 3.0.
+    Thread: any. Privilege: search permission. Since: Linux 4.9.
     Source: ioctl_ns(2).
     """
     open(path).close()
@@ -363,7 +363,7 @@ def is_netns(path: Target) -> bool:
     Raises:
         The other errors of `check`, which leave it open.
 
-    Thread: any. Privilege: search permission. Since: Linux 3.0.
+    Thread: any. Privilege: search permission. Since: Linux 4.9.
     Source: ioctl_ns(2).
     """
     try:

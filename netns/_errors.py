@@ -39,8 +39,9 @@ class Error(Exception):
         text = f"{self.step}: {self._why or self.args[1]}"
         return text if self.path is None else f"{text}: {self.path!r}"
 
-    def __reduce__(self) -> tuple[type[Error], tuple[Any, ...]]:
-        return type(self), (self.errno, self.step, self.path, self._why)
+    def __reduce__(self) -> tuple[type[Error], tuple[Any, ...], dict[str, Any]]:
+        args = (self.errno, self.step, self.path, self._why)
+        return type(self), args, {"others": self.others}
 
 
 class NotFoundError(Error, FileNotFoundError):
@@ -73,15 +74,17 @@ class NotPermittedError(Error, PermissionError):
 class ClosedError(Error, ValueError):
     """The handle was closed before the operation began.
 
-    Never raised in the middle of one: closing waits for those under way.
+    Never raised in the middle of one: those under way have the namespace to
+    their end.
     """
 
 
 class OrderError(Error, RuntimeError):
-    """A guard was left out of order, twice, or on another thread.
+    """A guard was left out of order, on another thread, or twice, or entered twice.
 
-    All guards of the thread are void and it is at its outermost home; the
-    thread of a guard left elsewhere goes home at its next use of the library.
+    Out of order: all guards of the thread are void and it is at its outermost
+    home. On another thread: the guard's own goes home at its next use of the
+    library. Twice: nothing has changed.
     """
 
 
@@ -162,9 +165,9 @@ def from_native(errno: int, step: int, path: bytes) -> Error:
     """The exception for a failed native call. The only map from one to the other."""
     kind: type[Error]
     why = ""
-    if step in _BY_STEP:
+    if step in _BY_STEP and errno != _errno.ENAMETOOLONG:
         kind = _BY_STEP[step]
-        why = "" if step == lib.NETNS_STEP_RETURN else _WHY.get(step, "")
+        why = _WHY.get(step, "")
     elif errno in _NOT_A_NAMESPACE.get(step, ()):
         kind = NotNamespaceError
         why = _WHY.get(step, "")

@@ -6,7 +6,7 @@ import os
 from errno import EINTR
 from sys import modules
 
-from ._errors import NotPermittedError, check, closed, wrong_type, wrong_value
+from ._errors import NotPermittedError, check, closed, from_native, wrong_type, wrong_value
 from ._native import ffi, lib
 
 if lib.netns__add_types() < 0:
@@ -127,7 +127,7 @@ class NetNS(Handle):
             nothing), fn runs on a thread made for it instead, with the
             caller's context variables.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 3.0 (setns).
+        Since: Linux 4.9.
         Source: setns(2), network_namespaces(7).
         """
         _switch.check_function(fn)
@@ -156,7 +156,7 @@ class NetNS(Handle):
 
         Thread: the calling thread does not move.
         Privilege: as `do`.
-        Since: Linux 3.0 (setns).
+        Since: Linux 4.9.
         Source: setns(2).
         """
         _switch.check_function(fn)
@@ -183,7 +183,7 @@ class NetNS(Handle):
             asyncio's debug mode such an await is reported to the loop's
             exception handler, with the task and the line.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 3.0 (setns).
+        Since: Linux 4.9.
         Source: setns(2).
         """
         guard = Guard(self)
@@ -207,7 +207,7 @@ class NetNS(Handle):
 
         Thread: the calling thread alone.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 3.0.
+        Since: Linux 4.9.
         Source: setns(2).
         """
         call(lib.netns_set, self._cell[0])
@@ -221,7 +221,7 @@ class NetNS(Handle):
         Raises:
             ClosedError: the handle is closed.
 
-        Thread: any. Privilege: none. Since: Linux 3.0. Source: setns(2).
+        Thread: any. Privilege: none. Since: Linux 4.9. Source: setns(2).
         """
         fd: int = lib.netns_fd(self._cell[0])
         if fd < 0:
@@ -334,7 +334,7 @@ class NetNS(Handle):
         Thread: any. Waits while another process holds the run directory's lock.
         Privilege: CAP_SYS_ADMIN over the mount namespace, and write access to
             the directory.
-        Since: Linux 3.0; by descriptors alone from 5.2 (move_mount).
+        Since: Linux 4.9; by descriptors alone from 5.2 (move_mount).
         Source: ip-netns(8), move_mount(2), mount(2).
         """
         call(lib.netns_pin, self._cell[0], directory(rundir), encode(target))
@@ -406,7 +406,7 @@ def current() -> NetNS:
         KernelError: no descriptor left; ENOSYS with neither /proc nor the
             pidfd call of Linux 6.11.
 
-    Thread: the calling thread. Privilege: none. Since: Linux 3.0.
+    Thread: the calling thread. Privilege: none. Since: Linux 4.9.
     Source: namespaces(7), proc_pid_ns(5).
     """
     return opened(lib.netns_current)
@@ -433,7 +433,7 @@ def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
 
     Thread: any. Privilege: search permission; for paths under /proc/PID that
         of ptrace(2) (CAP_SYS_PTRACE).
-    Since: Linux 3.0. Source: ioctl_ns(2), ip-netns(8).
+    Since: Linux 4.9. Source: ioctl_ns(2), ip-netns(8).
     """
     encoded = encode(target)
     where = directory(rundir)
@@ -458,7 +458,7 @@ def from_pid(pid: int) -> NetNS:
         InvalidTypeError, InvalidValueError: pid is not an int from 1.
 
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
-    Since: Linux 3.0. Source: proc_pid_ns(5), ptrace(2).
+    Since: Linux 4.9. Source: proc_pid_ns(5), ptrace(2).
     """
     return opened(lib.netns_open_pid, number(pid, "a pid", 1), path=f"/proc/{pid}/ns/net")
 
@@ -480,7 +480,7 @@ def from_thread(tid: int, pid: int | None = None) -> NetNS:
 
     Thread: any. Privilege: none for the caller's own threads; otherwise
         PTRACE_MODE_READ (CAP_SYS_PTRACE).
-    Since: Linux 3.0. Source: proc_pid_task(5), ptrace(2).
+    Since: Linux 4.9. Source: proc_pid_task(5), ptrace(2).
     """
     number(tid, "a thread id", 1)
     if pid is not None:
@@ -504,7 +504,7 @@ def from_fd(fd: int) -> NetNS:
         NotNamespaceError: the descriptor is closed, or of something else.
         InvalidTypeError, InvalidValueError: fd is not an int from 0.
 
-    Thread: any. Privilege: none. Since: Linux 3.0. Source: ioctl_ns(2).
+    Thread: any. Privilege: none. Since: Linux 4.9. Source: ioctl_ns(2).
     """
     return opened(lib.netns_open_fd, number(fd, "a descriptor", 0))
 
@@ -539,7 +539,7 @@ def run_directory() -> str:
     buffer = ffi.new("char[]", lib.NETNS_PATH_SIZE)
     length: int = lib.netns_rundir(buffer, lib.NETNS_PATH_SIZE)
     if length < 0:
-        raise wrong_value("the run directory's path is too long", lib.NETNS_PATH_SIZE)
+        raise from_native(-length, lib.NETNS_STEP_OPEN_RUNDIR, b"")
     return os.fsdecode(ffi.string(buffer))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sys import modules
+
 from ._errors import NotPermittedError, step_text, wrong_type
 from ._native import lib
 
@@ -37,11 +39,20 @@ def check_function(fn: Callable[..., object]) -> None:
 
 
 def _unwrapped(fn: Callable[..., object]) -> tuple[Callable[..., object], int]:
-    """What a partial or a callable object calls in the end, with its code's flags."""
-    from functools import partial
+    """What a partial, a cache or a callable object calls in the end, with its flags.
 
-    while isinstance(fn, partial):
-        fn = fn.func
+    Not what a wrapper written in Python wraps, which may well run it.
+    """
+    functools = modules.get("functools")  # without it there is none of its making
+    while True:
+        if functools is not None and isinstance(fn, functools.partial):
+            fn = fn.func
+        elif isinstance(fn, staticmethod):
+            fn = fn.__func__
+        elif functools is not None and isinstance(fn, functools._lru_cache_wrapper):
+            fn = fn.__wrapped__
+        else:
+            break
     if not callable(fn):
         raise wrong_type("do() takes a function", fn)
     code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
@@ -110,7 +121,7 @@ def do(
     Raises:
         What `open` and `NetNS.do` raise, and whatever fn raises.
 
-    Thread: the calling thread. Privilege: as `NetNS.do`. Since: Linux 3.0.
+    Thread: the calling thread. Privilege: as `NetNS.do`. Since: Linux 4.9.
     Source: setns(2).
     """
     from ._handle import open

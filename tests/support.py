@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import netns
 
 RUN = Path("/run/netns")
 PREFIX = f"netns-test-{os.getpid()}-"  # others may test on this machine too
@@ -80,3 +83,48 @@ def on_a_thread(call: Callable[[], object]) -> None:
     thread.start()
     thread.join()
     assert ends(str(thread.native_id))
+
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+def link(ns: netns.NetNS) -> str:
+    return f"net:[{ns.ino}]"
+
+
+class Capabilities:
+    """The calling thread's effective ones, dropped and raised again: they are a thread's."""
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    def __init__(self) -> None:
+        self.header, self.sets = self.Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert LIBC.capget(ctypes.byref(self.header), self.sets) == 0
+        self.had = self.sets[0], self.sets[3]
+
+    def set(self, low: int, high: int) -> None:
+        self.sets[0], self.sets[3] = low, high
+        assert LIBC.capset(ctypes.byref(self.header), self.sets) == 0
+
+    def __enter__(self) -> None:
+        self.set(0, 0)
+
+    def __exit__(self, *exc: object) -> None:
+        self.set(*self.had)
+
+
+def checked_on_a_thread(call: Callable[[], object]) -> None:
+    """on_a_thread(), which loses what the call raises."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            errors.append(error)
+
+    on_a_thread(run)
+    if errors:
+        raise errors.pop()

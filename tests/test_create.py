@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import netns
+from netns import _create
 from support import RUN, descriptors, here, mountinfo, nsfs_mounts
 
 
@@ -376,3 +379,77 @@ def mounts_below(path: Path) -> list[str]:
     """The mount points below a path, the innermost first."""
     points = [fields[4] for fields in mountinfo() if fields[4].startswith(str(path))]
     return sorted(points, reverse=True)
+
+
+def test_a_signal_while_waiting_for_the_lock(name: str) -> None:
+    """Its handler runs, and the wait goes on (PEP 475)."""
+    netns.create(name).close()
+    netns.delete(name)
+    holder = subprocess.Popen(
+        ["flock", RUN, "sh", "-c", "echo && exec cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    stdin = holder.stdin
+    signals: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        signals.append(number)
+        stdin.close()  # lets the lock go
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        netns.create(name).close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        stdin.close()
+        holder.wait()
+        holder.stdout.close()
+    assert signals
+    assert name in netns.names()
+
+
+def test_exist_ok_where_the_name_goes_in_between(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netns.create(name).close()
+    opened: list[str] = []
+
+    def too_late(target: str, *, rundir: object = None) -> netns.NetNS:
+        opened.append(target)
+        netns.delete(target)
+        return netns.open(target)
+
+    monkeypatch.setattr(_create, "open", too_late)
+    with netns.create(name, exist_ok=True):
+        assert opened == [name]
+
+
+def test_a_name_with_a_slash_is_told_so() -> None:
+    with pytest.raises(netns.InvalidValueError, match="a name has no '/'"):
+        netns.create("a/b")
+
+
+def test_a_run_directory_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETNS_RUN_DIR", "/x" * 3000)
+    for call in (netns.open, netns.create, netns.delete, lambda name: netns.names()):
+        with pytest.raises(netns.KernelError) as caught:
+            call("a")
+        assert caught.value.errno == errno.ENAMETOOLONG
+
+
+def test_delete_stops_at_another_kind_of_namespace(name: str) -> None:
+    """What lies below a stacked mount was there before, and is not a network namespace."""
+    netns.create(name).close()
+    netns.delete(name)
+    (RUN / name).touch()
+    subprocess.run(["mount", "--bind", "/proc/self/ns/uts", RUN / name], check=True)
+    with netns.new() as ns:
+        fd = f"/proc/{os.getpid()}/fd/{ns.fileno()}"
+        subprocess.run(["mount", "--bind", fd, RUN / name], check=True)
+    netns.delete(name)
+    assert (RUN / name).stat().st_ino == os.stat("/proc/self/ns/uts").st_ino

@@ -410,3 +410,17 @@ print(os.listdir("/proc/self/fd") == fds, len(netns.discover()) > 0)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.stdout.split() == ["EMFILE", "EMFILE", "EMFILE", "True", "True"], run.stderr
+
+
+def test_names_leak_nothing(name: str) -> None:
+    netns.create(name).close()
+
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    counts = []
+    for _ in range(3):
+        for _ in range(10_000):
+            netns.names()
+        counts.append(pages())
+    assert counts[2] - counts[1] < 500

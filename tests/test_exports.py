@@ -73,3 +73,20 @@ def test_the_extension_exports_nothing_else() -> None:
         check=True,
     )
     assert [line.split()[-1] for line in run.stdout.splitlines()] == ["PyInit__native"]
+
+
+def test_imported_anew(ns: netns.NetNS) -> None:
+    """Handles of before go on working, as in tests that drop modules."""
+    script = """
+import sys, netns
+ns = netns.new()
+for name in [name for name in sys.modules if name.split(".")[0] == "netns"]:
+    del sys.modules[name]
+import netns as again
+assert ns.do(lambda host: 1) == 1
+with again.new() as other:
+    assert other.do(lambda host: 2) == 2
+ns.close()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

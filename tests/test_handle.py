@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
 import os
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 
 import netns
-from support import descriptors, here, nsfs_mounts, task_links
+from netns import _errors, _native
+from support import Capabilities, checked_on_a_thread, descriptors, here, nsfs_mounts, task_links
 
 
 def test_current_is_the_threads(ns: netns.NetNS) -> None:
@@ -395,3 +397,102 @@ def test_owner(ns: netns.NetNS) -> None:
         text=True,
     )
     assert run.stdout == "None\n", run.stderr
+
+
+def test_equality(ns: netns.NetNS) -> None:
+    with netns.from_fd(ns.fileno()) as copy:
+        assert ns == copy
+        assert ns.__eq__(ns.ino) is NotImplemented
+        copy.close()
+        assert ns != copy
+        assert copy != ns
+        assert copy == copy
+
+
+@pytest.mark.parametrize(
+    ("code", "step", "kind"),
+    [
+        (errno.ESRCH, "OPEN_TARGET", netns.NotFoundError),
+        (errno.EACCES, "OPEN_RUNDIR", netns.NotPermittedError),
+        (errno.EPERM, "BIND", netns.NotPermittedError),
+        (errno.ELOOP, "OPEN_TARGET", netns.NotNamespaceError),
+        (errno.EBADF, "OPEN_TARGET", netns.NotNamespaceError),
+        (errno.EBADF, "USE_HANDLE", netns.ClosedError),
+        (errno.EPERM, "RETURN", netns.RestoreError),
+        (errno.EMFILE, "OPEN_TARGET", netns.KernelError),
+    ],
+)
+def test_which_failure_is_which(code: int, step: str, kind: type[netns.Error]) -> None:
+    number = getattr(_native.lib, f"NETNS_STEP_{step}")
+    error = _errors.from_native(code, number, b"/a\xff")
+    assert type(error) is kind
+    assert (error.errno, error.path) == (code, "/a\udcff")
+
+
+def test_a_loop_of_links(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(netns.NotNamespaceError):
+        netns.open(tmp_path / "loop")
+
+
+def test_what_may_not_be_looked_at_is_no_answer(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+
+    def look() -> None:
+        with Capabilities():
+            for call in (netns.open, netns.check, netns.is_netns):
+                with pytest.raises(netns.NotPermittedError) as caught:
+                    call(closed / "ns")
+                assert caught.value.errno == errno.EACCES
+
+    checked_on_a_thread(look)
+
+
+def test_processes_of_another_pid_namespaces_proc() -> None:
+    """Where /proc counts otherwise than getpid(), an id must not mean another process."""
+    script = """
+import os, threading, netns
+here = os.readlink("/proc/thread-self/ns/net")
+for call in (lambda: netns.from_pid(os.getpid()),
+             lambda: netns.from_thread(threading.get_native_id())):
+    try:
+        with call() as ns:
+            assert f"net:[{ns.ino}]" == here, "another process's"
+    except netns.KernelError as error:
+        print("skip", error)
+"""
+    run = subprocess.run(
+        ["unshare", "--net", "--pid", "--fork", "sh", "-c"]
+        # Not the first processes: theirs are kernel threads or init outside.
+        + ['for i in 1 2 3 4 5 6; do true & done; wait; "$@"; exit $?', "sh"]
+        + [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_no_proc_no_mix_up() -> None:
+    """Without /proc a thread id is asked for by itself: it must be that process's."""
+    script = """
+import ctypes, os, subprocess, netns
+child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+assert ctypes.CDLL(None).mount(b"none", b"/proc", b"tmpfs", 0, None) == 0
+for pid in (None, os.getpid()):
+    try:
+        netns.from_thread(child.pid, pid).close()
+        print("found")
+    except (netns.NotFoundError, netns.KernelError):
+        pass
+child.communicate()
+try:
+    netns.from_pid(child.pid)
+except (netns.NotFoundError, netns.KernelError):
+    pass
+"""
+    run = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, ""), run.stderr

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import netns
-from support import descriptors, here
+from support import descriptors, here, on_a_thread
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
@@ -83,11 +83,8 @@ def test_descriptors_of_ended_threads(ns: netns.NetNS) -> None:
     """Each thread that enters keeps two, and they go with it."""
     before = descriptors()
     for _ in range(50):
-        thread = threading.Thread(target=ns.do, args=(lambda host: None,))
-        thread.start()
-        thread.join()
-    # The last one may be on its way out; fifty are not.
-    assert sum(descriptors().values()) <= sum(before.values()) + 2
+        on_a_thread(lambda: ns.do(lambda host: None))
+    assert descriptors() == before
 
 
 def test_fork_while_other_threads_are_inside(ns: netns.NetNS) -> None:

@@ -312,3 +312,18 @@ def test_demo() -> None:
     links = [line for line in lines if line.startswith("  links:")]
     assert [("dummy0" in line) for line in links] == [False, True, False]
     assert lines[-1] == "The thread is home again."
+
+
+def test_list_of_names_that_are_not_text(name: str) -> None:
+    odd = f"{name}-\udcff"
+    netns.create(odd).close()
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "netns", "list"],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        )
+        assert run.returncode == 0, run.stderr
+        assert os.fsencode(odd) in run.stdout.splitlines()
+    finally:
+        netns.delete(odd)

@@ -6,6 +6,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+import netns
+from support import Capabilities, checked_on_a_thread, here, link
+
 # A body that gives up the capabilities which its return needs.
 STRAND = """
 import ctypes, os, threading, netns
@@ -136,3 +141,42 @@ ns.close()
 """)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "enter the namespace\n"
+
+
+def test_guards_left_out_of_order_on_a_stranded_thread(ns: netns.NetNS) -> None:
+    """Going home covers what a failed return left behind, or the thread stays refused."""
+
+    def run() -> None:
+        home = here()
+        with netns.current() as current:
+            guards = [current.enter(), current.enter(), ns.enter()]
+            for guard in guards:
+                guard.__enter__()
+            with Capabilities(), pytest.raises(netns.RestoreError):
+                guards[2].__exit__(None, None, None)
+            assert here() == link(ns)
+            with pytest.raises(netns.OrderError):
+                guards[0].__exit__(None, None, None)
+            assert here() == home
+            with pytest.raises(netns.OrderError):
+                guards[1].__exit__(None, None, None)
+
+    checked_on_a_thread(run)
+
+
+def test_a_stranded_thread_stays_refused(ns: netns.NetNS) -> None:
+    def run() -> None:
+        with netns.current() as current:
+            guards = [current.enter(), current.enter(), ns.enter()]
+            for guard in guards:
+                guard.__enter__()
+            with Capabilities():
+                for guard in (guards[2], guards[0]):
+                    with pytest.raises(netns.RestoreError):
+                        guard.__exit__(None, None, None)
+            with pytest.raises(netns.RestoreError):
+                netns.current()
+            with pytest.raises(netns.OrderError):
+                guards[1].__exit__(None, None, None)
+
+    checked_on_a_thread(run)

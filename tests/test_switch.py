@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import contextvars
+import errno
 import functools
+import gc
 import os
+import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import netns
-from support import here, task_links
-
-
-def link(ns: netns.NetNS) -> str:
-    return f"net:[{ns.ino}]"
+from netns import _errors, _handle, _native, _switch
+from support import (
+    CLONE_NEWNET,
+    LIBC,
+    Capabilities,
+    checked_on_a_thread,
+    descriptors,
+    here,
+    link,
+    on_a_thread,
+    task_links,
+)
 
 
 def test_do_runs_in_the_target(ns: netns.NetNS) -> None:
@@ -427,3 +441,315 @@ def test_fork_and_leave_in_the_child(ns: netns.NetNS) -> None:
     assert here() == link(ns)
     guard.__exit__(None, None, None)
     assert here() == home
+
+
+def test_host_after_somebody_else_moved_the_thread(ns: netns.NetNS) -> None:
+    def run() -> None:
+        with netns.new() as other, netns.current() as home:
+            assert ns.do(lambda host: host) == home
+            assert LIBC.setns(other.fileno(), CLONE_NEWNET) == 0
+            assert ns.do(lambda host: host) == other
+            assert here() == link(other)
+
+    checked_on_a_thread(run)
+
+
+def test_host_is_one_object(ns: netns.NetNS) -> None:
+    assert ns.do(lambda host: host) is ns.do(lambda host: host)
+
+
+def test_what_a_thread_left_for_good_is_not_kept(ns: netns.NetNS) -> None:
+    """The host that was handed out last must not keep the former home alive."""
+
+    def run() -> None:
+        with netns.new() as former:
+            former.set()
+            ns.do(lambda host: None)
+            ns.set()
+        gc.collect()
+        assert link(former) not in descriptors()
+
+    checked_on_a_thread(run)
+
+
+def test_an_interrupt_while_the_host_is_made(
+    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the guard still referenced, so that it is not its end that leaves."""
+
+    def interrupted() -> netns.NetNS:
+        assert here() == link(ns)
+        raise KeyboardInterrupt
+
+    def run() -> None:
+        home, guard = here(), ns.enter()
+        monkeypatch.setattr(_handle, "_host", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            guard.__enter__()
+        assert (here(), guard.active, guard.entered) == (home, False, True)
+
+    checked_on_a_thread(run)
+
+
+def test_an_interrupt_before_exit(ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CPython 3.9 may between the body and __exit__: do() still comes home."""
+    guards: list[_native.Guard] = []
+
+    class Guard:
+        def __init__(self, handle: netns.NetNS) -> None:
+            self.guard = _native.Guard(handle)
+            self.close = self.guard.close
+            guards.append(self.guard)
+
+        @property
+        def entered(self) -> bool:
+            return self.guard.entered
+
+        def __enter__(self) -> netns.NetNS:
+            return self.guard.__enter__()
+
+        def __exit__(self, *exc: object) -> None:
+            raise KeyboardInterrupt
+
+    home = here()
+    monkeypatch.setattr(_handle, "Guard", Guard)
+    with pytest.raises(KeyboardInterrupt):
+        ns.do(lambda host: None)
+    assert here() == home
+    assert not guards[0].active
+
+
+def test_a_refusal_in_the_body_is_the_bodys(ns: netns.NetNS) -> None:
+    """What the body was refused is not taken for do()'s own: it is not run again."""
+    ran = []
+
+    def body(host: netns.NetNS) -> None:
+        ran.append(here())
+        raise netns.NotPermittedError(errno.EPERM, "check the way back")
+
+    with pytest.raises(netns.NotPermittedError):
+        ns.do(body)
+    assert ran == [link(ns)]
+
+
+def test_only_an_unsure_return_takes_a_thread(
+    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*args: object) -> None:
+        raise AssertionError("ran on a thread")
+
+    def run() -> None:
+        with Capabilities(), pytest.raises(netns.NotPermittedError) as caught:
+            ns.do(lambda host: None)
+        assert caught.value.step == "enter the namespace"
+
+    monkeypatch.setattr(_switch, "run_in_thread", unwanted)
+    checked_on_a_thread(run)
+    refused = netns.KernelError(errno.ENOMEM, "check the way back")
+    assert not _switch.must_use_a_thread(ns.enter(), refused)
+
+
+def test_what_would_run_outside_is_refused_before_all_else(ns: netns.NetNS) -> None:
+    nested = functools.partial(coroutine)
+    nested.attribute = None  # type: ignore[attr-defined]  # or the outer one takes its place
+    for fn in (
+        functools.partial(nested),
+        functools.lru_cache(coroutine),
+        staticmethod(coroutine),
+    ):
+        with pytest.raises(netns.InvalidTypeError):
+            ns.do(fn)  # type: ignore[unused-coroutine]
+    with pytest.raises(netns.InvalidTypeError):
+        netns.do("netns-test-missing", coroutine)  # type: ignore[unused-coroutine]
+
+
+def test_a_guard_dropped_on_another_thread_is_told(
+    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = here()
+    guards = [ns.enter()]
+    guards[0].__enter__()
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    on_a_thread(guards.clear)
+    assert told == [netns.OrderError]
+    netns.current().close()
+    assert here() == home
+
+
+def test_a_guard_dropped_while_an_exception_passes(ns: netns.NetNS) -> None:
+    def entered() -> _native.Guard:
+        guard = ns.enter()
+        guard.__enter__()
+        return guard
+
+    home = here()
+    with pytest.raises(ZeroDivisionError):
+        [entered(), 1 / 0]
+    assert here() == home
+
+
+def test_close_of_a_guard_out_of_order(ns: netns.NetNS) -> None:
+    home = here()
+    first, second = ns.enter(), ns.enter()
+    first.close()  # nothing, outside
+    with first:
+        second.__enter__()
+        second.close()
+        second.close()
+        assert here() == link(ns)
+    first.__enter__()
+    second.__enter__()
+    for guard in (first, second):
+        with pytest.raises(netns.OrderError):
+            guard.close()
+    assert here() == home
+
+
+def test_guards_leave_their_type_as_it_was(ns: netns.NetNS) -> None:
+    for kind, use in (
+        (_native.Guard, lambda: ns.enter()),
+        (netns.NetNS, lambda: netns.from_fd(ns.fileno()).close()),
+    ):
+        before = sys.getrefcount(kind)
+        for _ in range(100):
+            use()
+        assert sys.getrefcount(kind) <= before + 10, kind
+
+
+def test_the_interpreter_is_free_during_native_calls() -> None:
+    """Another thread goes on while this one is in setns(2), both ways."""
+    if shutil.which("strace") is None:
+        reason = "needs strace, to hold setns(2) up"
+        pytest.skip(reason)
+    script = """
+import threading, time, netns
+ns = netns.new()
+longest, stop = 0.0, False
+
+def tick():
+    global longest
+    last = time.monotonic()
+    while not stop:
+        time.sleep(0.005)
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+
+ticker = threading.Thread(target=tick)
+ticker.start()
+ns.do(lambda host: None)
+stop = True
+ticker.join()
+ns.close()
+assert longest < 0.4, longest
+"""
+    # A second each way.
+    inject = "inject=setns:delay_enter=1000000"
+    run = subprocess.run(
+        ["strace", "-f", "-o", "/dev/null", "-e", "trace=setns", "-e", inject]
+        + [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_host_of_a_thread_cannot_be_closed(ns: netns.NetNS) -> None:
+    def body(host: netns.NetNS) -> bool:
+        host.close()
+        return host.closed
+
+    assert ns.do_in_thread(body) is False
+
+
+def test_do_in_thread_keeps_no_exception(ns: netns.NetNS) -> None:
+    """Nor the frames of its traceback, and what is in them, until the collector comes."""
+
+    class PotatoError(Exception):
+        pass
+
+    def potato(host: netns.NetNS) -> None:
+        raise PotatoError
+
+    gc.disable()
+    try:
+        try:
+            ns.do_in_thread(potato)
+        except PotatoError as error:
+            kept = weakref.ref(error)
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_an_interrupted_wait_does_not_wait_for_the_body() -> None:
+    script = """
+import signal, threading, netns
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+ns = netns.new()
+try:
+    ns.do_in_thread(lambda host: threading.Event().wait())
+except KeyboardInterrupt:
+    ns.close()
+    print("interrupted")
+"""
+    start = time.monotonic()
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+    )
+    assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
+    assert time.monotonic() - start < 20
+
+
+def test_errors_of_guards_are_not_kept(ns: netns.NetNS) -> None:
+    guard = ns.enter()
+    gc.disable()
+    try:
+        for _ in range(2):
+            try:
+                guard.__exit__(None, None, None)
+            except netns.OrderError as error:
+                kept = weakref.ref(error)
+            assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_calls_of_the_facade_keep_nothing(ns: netns.NetNS) -> None:
+    """What the guard calls in Python is looked up each time, and let go."""
+    objects = (_errors, _errors.from_native, _handle, _handle._host)
+    before = [sys.getrefcount(each) for each in objects]
+    guard = ns.enter()
+    for _ in range(100):
+        with pytest.raises(netns.OrderError):
+            guard.__exit__(None, None, None)
+        with ns.enter(), ns.enter():
+            pass
+    after = [sys.getrefcount(each) for each in objects]
+    assert all(now <= then + 10 for now, then in zip(after, before)), (before, after)
+
+
+def test_failing_calls_leave_no_blocks(ns: netns.NetNS) -> None:
+    guard = ns.enter()
+
+    def fail(times: int) -> int:
+        for _ in range(times):
+            with pytest.raises(netns.OrderError):
+                guard.__exit__(None, None, None)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    fail(10)
+    assert fail(2000) - fail(2000) > -1000
+
+
+def test_a_guard_is_of_a_handle(ns: netns.NetNS) -> None:
+    for wrong in (1, None, ns.enter()):
+        with pytest.raises(TypeError):
+            _native.Guard(wrong)  # type: ignore[arg-type]
