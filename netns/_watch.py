@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 from collections import namedtuple
 
 from ._discover import pinned
+from ._errors import OrderError, closed, from_native, wrong_type, wrong_value
+from ._native import lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import NamedTuple
 
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 else:
     Change = namedtuple("Change", ["kind", "name"])
     Change.__doc__ = "A name that 'appeared' or 'disappeared' (kind, name: str)."
+
+
+_LONGEST = (2**31 - 1) // 1000  # epoll_wait(2) takes milliseconds, a C int
 
 
 class Watch:
@@ -45,14 +52,24 @@ class Watch:
         self._timeout = timeout
         self._rundir = rundir
         self._changes: list[Change] = []
-        # Polled for exceptional conditions alone: it is always readable.
-        self._mounts = os.open("/proc/thread-self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._wake: Callable[[], None] | None = None  # the task that waits
+        path = "/proc/thread-self/mountinfo"
         try:
-            self._epoll = select.epoll()
+            self._mounts = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._epoll = select.epoll()
+            except BaseException:
+                os.close(self._mounts)
+                raise
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise from_native(number, lib.NETNS_STEP_READ_MOUNTS, path.encode()) from None
+        try:
+            # For exceptional conditions alone: it is always readable.
             self._epoll.register(self._mounts, select.EPOLLPRI)
             self.names = pinned(rundir)
         except BaseException:
-            os.close(self._mounts)
+            self.close()
             raise
 
     def fileno(self) -> int:
@@ -61,9 +78,14 @@ class Watch:
         For an event loop of one's own, which then takes `pending`; and once
         behind registering it, for that may take the first change's notice.
 
+        Raises:
+            ClosedError: the watch is closed.
+
         Thread: any. Privilege: none. Since: Linux 2.6.30.
         Source: proc_pid_mountinfo(5), epoll(7).
         """
+        if self._epoll.closed:
+            raise closed()
         return self._epoll.fileno()
 
     def pending(self) -> list[Change]:
@@ -75,12 +97,13 @@ class Watch:
 
         Raises:
             What `netns.names` raises. Nothing is lost: the next call tells.
+            ClosedError: the watch is closed.
 
         Thread: one at a time. Privilege: as `netns.names`. Since: Linux 4.9.
         Source: proc_pid_mountinfo(5).
         """
         # Forget the wake-up before looking, or what comes behind would be lost.
-        self._epoll.poll(0)
+        self._poll(0)
         now = pinned(self._rundir)
         before, self.names = self.names, now
         changes = self._changes
@@ -97,6 +120,10 @@ class Watch:
         ]
         return changes
 
+    def _poll(self, timeout: float | None) -> None:
+        self.fileno()
+        self._epoll.poll(timeout)
+
     def __iter__(self) -> Self:
         return self
 
@@ -106,7 +133,7 @@ class Watch:
         deadline = None if self._timeout is None else monotonic() + self._timeout
         while not self._changes:
             left = None if deadline is None else max(0, deadline - monotonic())
-            self._epoll.poll(left)
+            self._poll(left)
             self._changes = self.pending()
             if not self._changes and left == 0:
                 raise StopIteration
@@ -122,8 +149,20 @@ class Watch:
         deadline = None if self._timeout is None else loop.time() + self._timeout
         while not self._changes:
             left = None if deadline is None else max(0, deadline - loop.time())
+            if self._wake is not None:
+                raise OrderError(errno.EBUSY, "wait for names", None, "another task waits already")
+            fd = self.fileno()
             changed = asyncio.Event()
-            loop.add_reader(self._epoll.fileno(), changed.set)
+
+            # At once, or close() would leave the loop a descriptor that may be reused.
+            def wake(fd: int = fd, changed: asyncio.Event = changed) -> None:
+                if self._wake is wake:
+                    self._wake = None
+                    loop.remove_reader(fd)
+                    changed.set()
+
+            self._wake = wake
+            loop.add_reader(fd, wake)
             try:
                 # The mount table tells of a change once, and to begin polling
                 # (some loops do it at their next turn) may be when: so look
@@ -136,20 +175,24 @@ class Watch:
             except asyncio.TimeoutError:
                 raise StopAsyncIteration from None
             finally:
-                loop.remove_reader(self._epoll.fileno())
+                wake()
         return self._changes.pop(0)
 
     def close(self) -> None:
-        """Stop watching. Closing twice is fine.
+        """Stop watching. Closing twice is fine; a task that waits gets `ClosedError`.
 
-        Thread: any, but not while another one waits. Privilege: none.
+        Thread: any, but not while another one waits; that of the event loop
+            while a task does. Privilege: none.
         Since: any. Source: close(2).
         """
         if not self._epoll.closed:
+            if self._wake is not None:
+                self._wake()
             self._epoll.close()
             os.close(self._mounts)
 
     def __enter__(self) -> Self:
+        self.fileno()
         return self
 
     def __exit__(
@@ -175,8 +218,8 @@ def watch(*, timeout: float | None = None, rundir: Directory | None = None) -> W
             for kind, name in changes: ...
 
     Args:
-        timeout: seconds; iteration ends when nothing has changed for so long,
-            and may be begun again. None waits for ever.
+        timeout: seconds (int or float, from 0); iteration ends when nothing has
+            changed for so long, and may be begun again. None waits for ever.
         rundir: the run directory, as for `open`. It need not exist.
 
     Returns:
@@ -186,9 +229,17 @@ def watch(*, timeout: float | None = None, rundir: Directory | None = None) -> W
 
     Raises:
         What `names` raises, also while iterating.
+        InvalidTypeError, InvalidValueError: timeout cannot be one.
+        While iterating, ClosedError: it was closed. OrderError: another task
+        waits already.
 
-    Thread: any, one at a time; the mount namespace is that of the one that
-        began. Privilege: as `names`.
+    Thread: any, one thread and one task at a time; the mount namespace is that
+        of the thread that began. Privilege: as `names`.
     Since: Linux 4.9. Source: proc_pid_mountinfo(5).
     """
+    if timeout is not None:
+        if not isinstance(timeout, (int, float)):
+            raise wrong_type("a timeout is in seconds (int or float)", timeout)
+        if not 0 <= timeout <= _LONGEST:
+            raise wrong_value(f"a timeout is from 0 to {_LONGEST} seconds", timeout)
     return Watch(timeout, rundir)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -191,6 +194,63 @@ def test_cancelled_in_an_event_loop(run: Path) -> None:
     asyncio.run(main())
 
 
+def test_closed_while_a_task_waits(run: Path) -> None:
+    async def main() -> None:
+        changes = netns.watch(rundir=run)
+        waits = asyncio.ensure_future(changes.__anext__())
+        await asyncio.sleep(0)
+        with pytest.raises(netns.OrderError):
+            await changes.__anext__()
+        changes.close()
+        with pytest.raises(netns.ClosedError):
+            await asyncio.wait_for(waits, 10)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), 2**31, "1"])
+def test_bad_timeouts(run: Path, timeout: float) -> None:
+    with pytest.raises((netns.InvalidValueError, netns.InvalidTypeError)):
+        netns.watch(timeout=timeout, rundir=run)
+
+
+def test_no_descriptors_left(run: Path) -> None:
+    """Refused at every step, and nothing is left open (which the leak guard sees)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [fd for fd in range(200) if not os.path.exists(f"/proc/self/fd/{fd}")]
+    refusals: list[int | None] = []
+    try:
+        for limit in free:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            try:
+                netns.watch(rundir=run).close()
+                break
+            except netns.Error as error:
+                refusals.append(error.errno)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(refusals) > 2
+    assert set(refusals) == {errno.EMFILE}
+
+
+def test_two_tasks_one_after_the_other(run: Path) -> None:
+    """The one that was woken does not take the wake-up of the next one along."""
+
+    async def main() -> None:
+        with netns.watch(timeout=30, rundir=run) as changes:
+            first = asyncio.ensure_future(changes.__anext__())
+            await asyncio.sleep(0)
+            netns.create("a", rundir=run).close()
+            while changes._wake is not None:
+                await asyncio.sleep(0)
+            second = asyncio.ensure_future(changes.__anext__())
+            assert await asyncio.wait_for(first, 10) == ("appeared", "a")
+            netns.create("b", rundir=run).close()
+            assert await asyncio.wait_for(second, 10) == ("appeared", "b")
+
+    asyncio.run(main())
+
+
 def test_bad_run_directories(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(netns.Error):
@@ -204,6 +264,14 @@ def test_closing(run: Path) -> None:
     assert changes.fileno() >= 0
     changes.close()
     changes.close()
+    with pytest.raises(netns.ClosedError):
+        next(changes)
+    with pytest.raises(netns.ClosedError):
+        changes.pending()
+    with pytest.raises(netns.ClosedError):
+        changes.fileno()
+    with pytest.raises(netns.ClosedError):
+        changes.__enter__()
     unclosed = netns.watch(rundir=run)
     with pytest.warns(ResourceWarning, match="unclosed"):
         del unclosed
