@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import signal
 import sys
 
 import netns
@@ -84,6 +85,10 @@ def identifier(text: str) -> str:
 
 def main() -> int:
     args = parser().parse_args()
+    # Python ignores these, and so would the commands run by exec; and who reads
+    # no further ends this one, as any other.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes
     try:
@@ -92,6 +97,8 @@ def main() -> int:
         for failed in (error, *error.others):
             print(f"netns: {failed}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return status
 
 

@@ -193,6 +193,45 @@ def test_exec_passes_signals_on(rundir: Path) -> None:
         assert (printed, child.wait(30)) == ("caught\n", 3)
 
 
+def test_exec_leaves_signals_as_found(name: str) -> None:
+    """Python ignores SIGPIPE; what is ignored stays so in a command."""
+    netns.create(name).close()
+    command = ["sh", "-c", "yes | head -1; grep SigIgn /proc/self/status"]
+    for where in ([name], ["--all"]):
+        done = run("--rundir", str(RUN), "exec", *where, *command)
+        assert done.stderr == ""
+        ignored = int(done.stdout.split()[-1], 16)
+        assert not ignored & 1 << signal.SIGPIPE - 1
+    assert ip("netns", "exec", name, *command) == told("exec", name, *command)
+
+
+def test_a_name_of_any_bytes_in_any_locale(name: str) -> None:
+    odd = name + "\udcff"
+    netns.create(odd).close()
+    try:
+        done = subprocess.run(
+            [*COMMAND, "list"],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        )
+        assert os.fsencode(odd) in done.stdout.splitlines()
+        assert done.stderr == b""
+    finally:
+        netns.delete(odd)
+
+
+def test_who_reads_no_further_ends_it_quietly() -> None:
+    child = subprocess.Popen(
+        [*COMMAND, "discover", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    child.stderr.close()
+    assert child.wait(30) == -signal.SIGPIPE
+
+
 def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:
     with netns.open(name) as ns:
         link = f"net:[{ns.ino}]\n"
