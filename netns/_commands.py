@@ -17,7 +17,7 @@ from ._native import ffi, lib
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
 UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
@@ -153,14 +153,11 @@ def discover(args: Namespace) -> int:
 
 def watch(args: Namespace) -> int:
     with netns.watch(timeout=args.timeout, rundir=args.rundir) as changes:
-        try:
-            for change in changes:
-                if args.json:
-                    print(json.dumps(change._asdict()), flush=True)
-                else:
-                    print(change.kind, shown(change.name), flush=True)
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
+        for change in changes:
+            if args.json:
+                print(json.dumps(change._asdict()), flush=True)
+            else:
+                print(change.kind, shown(change.name), flush=True)
     return 0
 
 
@@ -199,7 +196,15 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
     ns.close()
     call(lib.netns_dress, ffi.NULL if name is None else encode(name))
     try:
-        os.execvp(command[0], command)
+        if not command[0]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        try:
+            os.execvp(command[0], command)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            # A script that names no interpreter is the shell's, as for execvp(3).
+            os.execv("/bin/sh", ["sh", shutil.which(command[0]) or command[0], *command[1:]])
     except OSError as error:
         print(f"netns: exec of {command[0]!r} failed: {error.strerror}", file=sys.stderr)
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
@@ -226,48 +231,72 @@ def execute(args: Namespace) -> int:
     return become(ns, ns.name, command)
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Children:
+    """Runs one child after the other, and passes on what would have ended this process.
+
+    Not SIGINT, which a terminal sends to the child as well; whichever it was,
+    the child decides what it means, and is the last one.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.told = False
+        self.before = {number: signal.signal(number, self.take) for number in ENDING}
+
+    def take(self, number: int, frame: object) -> None:
+        self.told = True
+        if self.pid and number != signal.SIGINT:
+            os.kill(self.pid, number)
+
+    def run(self, body: Callable[[], int]) -> int:
+        """The exit status of a child that runs it, or 128 and the signal that ended it."""
+        # What comes before the child is known, or has handlers of its own, waits.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        self.pid = os.fork()
+        if not self.pid:
+            status = 1
+            try:
+                for number, handler in self.before.items():
+                    ignored = handler == signal.SIG_IGN
+                    signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                status = body()
+            except netns.Error as error:
+                print(f"netns: {error}", file=sys.stderr)
+            finally:
+                os._exit(status)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # Not taken away yet: while signals are passed on, the number is the child's.
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        pid, self.pid = self.pid, 0
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return status if status >= 0 else 128 - status
+
+
 def execute_in_all(args: Namespace, command: list[str]) -> int:
-    """One after the other; the first status that is not 0. Signals go to the child."""
+    """One after the other, until a signal ends it; the first status that is not 0."""
     status = 0
     names = netns.names(rundir=args.rundir)
     progress = sys.stderr.isatty() and not sys.stdout.isatty()
+    children = Children()
     for count, name in enumerate(names, 1):
         if progress:
             print(f"\r{count}/{len(names)}", end="", file=sys.stderr, flush=True)
         print(f"\nnetns: {shown(name)}", flush=True)
-        ended = wait_for(start(args, name, command))
+
+        def body(name: str = name) -> int:
+            return become(netns.open(name, rundir=args.rundir), name, command)
+
+        ended = children.run(body)
         status = status or ended
+        if children.told:
+            break
     if progress and names:
         print(file=sys.stderr)
     return status
-
-
-def start(args: Namespace, name: str, command: list[str]) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        status = become(netns.open(name, rundir=args.rundir), name, command)
-    except netns.Error as error:
-        print(f"netns: {error}", file=sys.stderr)
-    finally:
-        os._exit(status)
-
-
-def wait_for(pid: int) -> int:
-    """The child's exit status, or 128 and the number of the signal that ended it."""
-    passed_on = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-    before = [signal.signal(each, lambda number, _: os.kill(pid, number)) for each in passed_on]
-    # A terminal sends SIGINT to the child as well, which decides what it means.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
-        for each, handler in zip(passed_on, before):
-            signal.signal(each, handler)
-    return status if status >= 0 else 128 - status
 
 
 def usage(message: str) -> int:

@@ -205,6 +205,56 @@ def test_exec_leaves_signals_as_found(name: str) -> None:
     assert ip("netns", "exec", name, *command) == told("exec", name, *command)
 
 
+def test_exec_runs_a_script_without_an_interpreter(name: str, tmp_path: Path) -> None:
+    netns.create(name).close()
+    script = tmp_path / "script"
+    script.write_text("echo $0 $1; exit 7")
+    script.chmod(0o755)
+    done = run("exec", name, str(script), "x")
+    assert (done.returncode, done.stdout) == (7, f"{script} x\n")
+    if IP is not None:
+        theirs = subprocess.run([IP, "netns", "exec", name, script, "x"], capture_output=True)
+        assert (theirs.returncode, theirs.stdout.decode()) == (done.returncode, done.stdout)
+    assert run("exec", name, "").returncode == 127
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_exec_in_all(tmp_path: Path, number: signal.Signals) -> None:
+    """Not the one command alone, with a hundred to go."""
+    rundir = tmp_path / "run"
+    try:
+        for each in "abc":
+            netns.create(each, rundir=rundir).close()
+        child = subprocess.Popen(
+            [
+                *COMMAND,
+                "--rundir",
+                str(rundir),
+                "exec",
+                "--all",
+                "sh",
+                "-c",
+                "echo in; exec sleep 60",
+            ],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line == b"in\n":
+                break
+        if number == signal.SIGINT:  # as a terminal does it
+            os.killpg(child.pid, number)
+        else:
+            child.send_signal(number)
+        rest, _ = child.communicate(timeout=30)
+        assert rest == b""
+        assert child.returncode == 128 + number
+    finally:
+        netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+        subprocess.run(["umount", rundir], check=True)
+
+
 def test_a_name_of_any_bytes_in_any_locale(name: str) -> None:
     odd = name + "\udcff"
     netns.create(odd).close()
@@ -230,6 +280,26 @@ def test_who_reads_no_further_ends_it_quietly() -> None:
     assert child.stderr.read() == b""
     child.stderr.close()
     assert child.wait(30) == -signal.SIGPIPE
+
+
+def test_exec_in_all_counts_on_a_terminal(tmp_path: Path) -> None:
+    rundir = tmp_path / "run"
+    master, slave = pty.openpty()
+    try:
+        for each in "ab":
+            netns.create(each, rundir=rundir).close()
+        done = subprocess.run(
+            [*COMMAND, "--rundir", str(rundir), "exec", "--all", "true"],
+            stdout=subprocess.PIPE,
+            stderr=slave,
+        )
+        assert done.stdout == b"\nnetns: a\n\nnetns: b\n"
+        assert os.read(master, 100) == b"\r1/2\r2/2\r\n"
+    finally:
+        os.close(master)
+        os.close(slave)
+        netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+        subprocess.run(["umount", rundir], check=True)
 
 
 def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:
