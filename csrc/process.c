@@ -2,7 +2,7 @@
 /* What a command that runs in a namespace is given beside it. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
+#include <sys/statvfs.h> /* ST_RDONLY */
 
 #include "core.h"
 #include "sys.h"
@@ -16,12 +16,12 @@ static const char configuration[] = "/etc/netns";
  */
 static int mount_sys(struct netns_error *err)
 {
-	struct statvfs vfs;
+	struct statfs sf;
 	unsigned long flags = 0;
 	int ret;
 
-	if (sys_umount("/sys") < 0 && !statvfs("/sys", &vfs) &&
-	    vfs.f_flag & ST_RDONLY)
+	if (sys_umount("/sys") < 0 && !sys_statfs("/sys", &sf) &&
+	    sf.f_flags & ST_RDONLY)
 		flags = MS_RDONLY;
 	ret = sys_mount_sysfs("/sys", flags);
 	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_MOUNT_SYSFS, "/sys")

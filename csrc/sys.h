@@ -142,6 +142,12 @@ static inline int sys_stat(const char *path, struct stat *st)
 	return SYS_RESULT(stat(path, st));
 }
 
+static inline int sys_statfs(const char *path, struct statfs *sf)
+{
+	FAULT(FSTATFS);
+	return SYS_RESULT(statfs(path, sf));
+}
+
 static inline int sys_fstatfs(int fd, struct statfs *sf)
 {
 	FAULT(FSTATFS);
