@@ -208,7 +208,7 @@ def discover(*, rundir: Directory | None = None) -> Discovery:
     Cost: one native call, without the GIL, that reads the mounts once and asks
         the kernel two questions a process; three a thread of those that have
         several. Nothing is kept, so scanning again costs the same, less what
-        the kernel has cached: the first scan takes up to half as long again.
+        the kernel has cached: the first scan takes two to three times as long.
     Thread: any; does not move it. On hosts with hundreds of processes up to
         three helpers of its own, which end with the call.
     Privilege: none for one's own processes, else CAP_SYS_PTRACE; see `hidden`.
