@@ -64,6 +64,7 @@ int netns__thread(struct thread **thread, struct netns_error *err);
 int netns__ready(struct netns_error *err);
 void netns__recall(int64_t guard);
 int netns__start(pthread_t *thread, void *(*run)(void *), void *argument);
+int netns__in_thread(void *(*run)(void *), void *arg, struct netns_error *err);
 
 /* switch.c */
 

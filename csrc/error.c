@@ -41,6 +41,7 @@ static const char *const texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_UNSHARE_MOUNTS] = "make a mount namespace",
 	[NETNS_STEP_MOUNT_SYSFS] = "mount /sys",
 	[NETNS_STEP_BIND_CONFIGURATION] = "bind over /etc",
+	[NETNS_STEP_MAKE_SOCKET] = "make a socket",
 };
 
 const char *netns_step_text(int step)

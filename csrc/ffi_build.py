@@ -30,14 +30,18 @@ def cdef(header: str) -> str:
 ffi = FFI()
 for header in HEADERS:
     ffi.cdef(cdef(header))
+ffi.cdef("static const int AF_INET, SOCK_STREAM;")
 ffi.set_source(
     "netns._native",
-    "".join(f'#include "{header}"\n' for header in HEADERS),
+    "#include <sys/socket.h>\n" + "".join(f'#include "{header}"\n' for header in HEADERS),
     sources=sorted(f"csrc/{name}" for name in SOURCES),
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("NETNS_EXTENSION", None)]
     + [("NETNS_FAULTS", None)] * FAULTS
     + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),
-    extra_compile_args=["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    extra_compile_args=[
+        *["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
+        "-Werror=implicit-function-declaration",  # what an older limited API lacks
+    ],
     py_limited_api=not FREE_THREADED,
 )

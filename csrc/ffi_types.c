@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two types that the binding has beside cffi's, in C for what the
- * interpreter does around them.
+ * The types that the binding has beside cffi's, in C for what the interpreter
+ * does around them.
  *
- * Guard: the context manager around a body in another namespace.
+ * Guard: the context manager around a body in another namespace, or around a
+ * tour of many.
  *
  * Problem: a Python signal handler may raise (KeyboardInterrupt) wherever the
  * interpreter looks for signals: at the start of every Python function and
@@ -23,6 +24,7 @@
  * frame drops the guard, whose finalizer leaves.
  */
 #include <Python.h>
+#include <unistd.h>
 
 #include "core.h"
 #include "ffi_types.h"
@@ -42,13 +44,21 @@ struct handle {
 };
 
 struct guard {
-	PyObject_HEAD struct handle *handle;
-	_Atomic int64_t guard; /* 0: outside */
-	atomic_bool entered;   /* once at least */
+	PyObject_HEAD struct handle *handle; /* NULL: a tour's */
+	_Atomic int64_t guard;		     /* 0: outside */
+	atomic_bool entered;		     /* once at least */
+};
+
+/*
+ * Tour: what the body of a tour is given. Not the guard itself, which the
+ * body's frame would keep from its finalizer.
+ */
+struct tour {
+	PyObject_HEAD int64_t guard;
 };
 
 static PyObject *host_key;
-static PyTypeObject *handle_type, *guard_type;
+static PyTypeObject *handle_type, *guard_type, *tour_type;
 
 static void free_object(PyObject *obj)
 {
@@ -118,11 +128,23 @@ static PyGetSetDef handle_properties[] = {
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
+static PyObject *handle_socket(PyObject *obj, PyObject *args);
+static PyObject *make_sockets(PyObject *unused, PyObject *args);
+
+static PyMethodDef handle_methods[] = {
+	{ "_socket", handle_socket, METH_VARARGS,
+	  "_socket(family, type, protocol): a socket.socket made inside." },
+	{ "_sockets", make_sockets, METH_VARARGS | METH_STATIC,
+	  "_sockets(handles, family, type, protocol): one in each." },
+	{ NULL, NULL, 0, NULL },
+};
+
 static PyType_Slot handle_slots[] = {
 	{ Py_tp_doc, "The memory of a native handle." },
 	{ Py_tp_new, PyType_GenericNew },
 	{ Py_tp_finalize, handle_finalize },
 	{ Py_tp_dealloc, handle_dealloc },
+	{ Py_tp_methods, handle_methods },
 	{ Py_tp_getset, handle_properties },
 	{ 0, NULL },
 };
@@ -193,6 +215,19 @@ static PyObject *fail_behind(const struct netns_error *err, PyObject *type,
 	return NULL;
 }
 
+/* What is no handle where one is due. */
+static PyObject *fail_type(PyObject *value)
+{
+	PyObject *error = call_facade("netns._errors", "wrong_type", "(sO)",
+				      "a namespace is a NetNS", value);
+
+	if (error) {
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+		Py_DECREF(error);
+	}
+	return NULL;
+}
+
 static PyObject *misused(void)
 {
 	struct netns_error err;
@@ -247,6 +282,219 @@ void netns__forget_host(void)
 	PyGILState_Release(state);
 }
 
+/*
+ * sockets
+ *
+ * Problem: a descriptor that a native call has returned belongs to nobody until
+ * a socket.socket has it, and a signal handler may raise in between; closing it
+ * then would close it twice if the socket has it already.
+ * Solution: the empty socket is made first, and fed from here, where handlers
+ * run only in socket.socket.__init__ itself; fileno() tells who the owner is.
+ */
+static int feed(PyObject *sock, PyObject *class, int family, int type,
+		int protocol, int fd)
+{
+	PyObject *exception, *value, *traceback, *fed, *owned;
+
+	fed = PyObject_CallMethod(class, "__init__", "Oiiii", sock, family,
+				  type, protocol, fd);
+	if (fed) {
+		Py_DECREF(fed);
+		return 0;
+	}
+	PyErr_Fetch(&exception, &value, &traceback);
+	owned = PyObject_CallMethod(sock, "fileno", NULL);
+	if (!owned || PyLong_AsLong(owned) != fd)
+		close(fd);
+	Py_XDECREF(owned);
+	PyErr_Restore(exception, value, traceback);
+	return -1;
+}
+
+static PyObject *socket_class(void)
+{
+	PyObject *name = PyUnicode_FromString("socket"), *module, *class;
+
+	if (!name)
+		return NULL;
+	/* Looked up first: importing what is there costs ten times as much. */
+	module = PyImport_GetModule(name);
+	if (!module && !PyErr_Occurred())
+		module = PyImport_Import(name);
+	Py_DECREF(name);
+	if (!module)
+		return NULL;
+	class = PyObject_GetAttrString(module, "socket");
+	Py_DECREF(module);
+	return class;
+}
+
+static PyObject *handle_socket(PyObject *obj, PyObject *args)
+{
+	struct netns *ns = ((struct handle *)obj)->ns;
+	PyObject *class, *sock = NULL;
+	int family, type, protocol, fd;
+	struct netns_error err;
+
+	if (!PyArg_ParseTuple(args, "iii", &family, &type, &protocol))
+		return NULL;
+	class = socket_class();
+	if (class)
+		sock = PyObject_CallMethod(class, "__new__", "O", class);
+	if (!sock)
+		goto out;
+	Py_BEGIN_ALLOW_THREADS fd =
+		netns_socket(ns, family, type, protocol, &err);
+	Py_END_ALLOW_THREADS if (fd < 0)
+	{
+		fail(&err);
+		Py_CLEAR(sock);
+	}
+	else if (feed(sock, class, family, type, protocol, fd) < 0)
+	{
+		Py_CLEAR(sock);
+	}
+out:
+	Py_XDECREF(class);
+	return sock;
+}
+
+/* Empty sockets, as many as there are handles in the tuple. */
+static PyObject *empty_sockets(PyObject *class, Py_ssize_t count)
+{
+	PyObject *list = PyList_New(count), *sock;
+	Py_ssize_t i;
+
+	for (i = 0; list && i < count; i++) {
+		sock = PyObject_CallMethod(class, "__new__", "O", class);
+		if (!sock || PyList_SetItem(list, i, sock) < 0)
+			Py_CLEAR(list);
+	}
+	return list;
+}
+
+/* All of them, or none: those that are fed already are closed. */
+static int feed_all(PyObject *list, PyObject *class, int family, int type,
+		    int protocol, const int *fds)
+{
+	PyObject *exception, *value, *traceback, *closed;
+	Py_ssize_t i, j, count = PyList_Size(list);
+
+	for (i = 0; i < count; i++) {
+		if (feed(PyList_GetItem(list, i), class, family, type, protocol,
+			 fds[i]) < 0)
+			break;
+	}
+	if (i == count)
+		return 0;
+	PyErr_Fetch(&exception, &value, &traceback);
+	for (j = i + 1; j < count; j++)
+		close(fds[j]);
+	for (j = 0; j <= i; j++) {
+		closed = PyObject_CallMethod(PyList_GetItem(list, j), "close",
+					     NULL);
+		Py_XDECREF(closed);
+		PyErr_Clear();
+	}
+	PyErr_Restore(exception, value, traceback);
+	return -1;
+}
+
+static PyObject *make_sockets(PyObject *unused, PyObject *args)
+{
+	PyObject *handles, *handle, *class = NULL, *list = NULL;
+	int family, type, protocol, ret, *fds = NULL;
+	struct netns **namespaces = NULL;
+	struct netns_error err;
+	Py_ssize_t i, count;
+
+	(void)unused;
+	if (!PyArg_ParseTuple(args, "O!iii", &PyTuple_Type, &handles, &family,
+			      &type, &protocol))
+		return NULL;
+	count = PyTuple_Size(handles);
+	namespaces = PyMem_Malloc((size_t)count * sizeof(*namespaces));
+	fds = PyMem_Malloc((size_t)count * sizeof(*fds));
+	if (!namespaces || !fds) {
+		PyErr_NoMemory();
+		goto out;
+	}
+	for (i = 0; i < count; i++) {
+		handle = PyTuple_GetItem(handles, i);
+		if (!PyObject_TypeCheck(handle, handle_type)) {
+			fail_type(handle);
+			goto out;
+		}
+		namespaces[i] = ((struct handle *)handle)->ns;
+	}
+	class = socket_class();
+	if (class)
+		list = empty_sockets(class, count);
+	if (!list)
+		goto out;
+	Py_BEGIN_ALLOW_THREADS ret = netns_sockets(
+		namespaces, (size_t)count, family, type, protocol, fds, &err);
+	Py_END_ALLOW_THREADS if (ret < 0)
+	{
+		fail(&err);
+		Py_CLEAR(list);
+	}
+	else if (feed_all(list, class, family, type, protocol, fds) < 0)
+	{
+		Py_CLEAR(list);
+	}
+out:
+	Py_XDECREF(class);
+	PyMem_Free(namespaces);
+	PyMem_Free(fds);
+	return list;
+}
+
+static PyObject *tour_visit(PyObject *obj, PyObject *handle)
+{
+	struct tour *self = (struct tour *)obj;
+	struct netns_error err;
+	int ret;
+
+	if (!PyObject_TypeCheck(handle, handle_type))
+		return fail_type(handle);
+	Py_BEGIN_ALLOW_THREADS ret =
+		netns_visit(self->guard, ((struct handle *)handle)->ns, &err);
+	Py_END_ALLOW_THREADS if (ret < 0) return fail(&err);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef tour_methods[] = {
+	{ "visit", tour_visit, METH_O,
+	  "visit(ns): move the thread straight on into another namespace.\n\n"
+	  "One setns(2), wherever the thread is now. `netns.tour` tells the "
+	  "rest." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot tour_slots[] = {
+	{ Py_tp_doc, "What the body of a tour visits namespaces with." },
+	{ Py_tp_dealloc, free_object },
+	{ Py_tp_methods, tour_methods },
+	{ 0, NULL },
+};
+
+static PyType_Spec tour_spec = {
+	.name = "netns._native.Tour",
+	.basicsize = sizeof(struct tour),
+	.flags = Py_TPFLAGS_DEFAULT,
+	.slots = tour_slots,
+};
+
+static PyObject *new_tour(int64_t guard)
+{
+	struct tour *made = (struct tour *)PyType_GenericAlloc(tour_type, 0);
+
+	if (made)
+		made->guard = guard;
+	return (PyObject *)made;
+}
+
 /* Leaves if inside. 0, 1 where it was outside, -1 with *err. */
 static int leave(struct guard *self, struct netns_error *err)
 {
@@ -271,12 +519,14 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 	(void)unused;
 	if (!atomic_compare_exchange_strong(&self->guard, &outside, ENTERING))
 		return misused();
-	Py_BEGIN_ALLOW_THREADS guard = netns_enter(self->handle->ns, &err);
+	Py_BEGIN_ALLOW_THREADS guard =
+		self->handle ? netns_enter(self->handle->ns, &err)
+			     : netns_tour(&err);
 	Py_END_ALLOW_THREADS atomic_store(&self->guard, guard < 0 ? 0 : guard);
 	if (guard < 0)
 		return fail(&err);
 	atomic_store(&self->entered, true);
-	result = host();
+	result = self->handle ? host() : new_tour(guard);
 	if (!result) {
 		PyObject *type, *value, *traceback;
 
@@ -328,16 +578,16 @@ static PyObject *guard_active(PyObject *obj, void *unused)
 static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	struct guard *self;
-	PyObject *handle;
+	PyObject *handle = NULL;
 
 	if (kwargs && PyDict_Size(kwargs)) {
 		PyErr_SetString(PyExc_TypeError, "Guard() takes no keywords");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(args, "O!:Guard", handle_type, &handle))
+	if (!PyArg_ParseTuple(args, "|O!:Guard", handle_type, &handle))
 		return NULL;
 	self = (struct guard *)PyType_GenericAlloc(type, 0);
-	if (self) {
+	if (self && handle) {
 		Py_INCREF(handle);
 		self->handle = (struct handle *)handle;
 	}
@@ -377,7 +627,7 @@ static PyGetSetDef guard_properties[] = {
 
 static PyType_Slot guard_slots[] = {
 	{ Py_tp_doc, "Guard(handle): a body inside, as a context manager "
-		     "that gives the host." },
+		     "that gives the host; Guard(): a tour." },
 	{ Py_tp_new, guard_new },
 	{ Py_tp_dealloc, guard_dealloc },
 	{ Py_tp_methods, guard_methods },
@@ -411,6 +661,8 @@ int netns__add_types(void)
 	host_key = PyUnicode_InternFromString("netns.host");
 	if (module && host_key)
 		ret = add_type(module, "Handle", &handle_spec, &handle_type);
+	if (!ret)
+		ret = add_type(module, "Tour", &tour_spec, &tour_type);
 	if (!ret)
 		ret = add_type(module, "Guard", &guard_spec, &guard_type);
 	Py_XDECREF(module);

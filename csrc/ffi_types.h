@@ -5,7 +5,7 @@
 
 /* cdef: begin */
 
-/* Adds the types Handle and Guard to the extension module; -1 if that fails. */
+/* Adds the types Handle, Guard and Tour to the extension module; -1 if that fails. */
 int netns__add_types(void);
 
 /* Drops the calling thread's memory of a host that it no longer comes from. */

@@ -96,6 +96,7 @@ enum netns_step {
 	NETNS_STEP_UNSHARE_MOUNTS,
 	NETNS_STEP_MOUNT_SYSFS,
 	NETNS_STEP_BIND_CONFIGURATION,
+	NETNS_STEP_MAKE_SOCKET,
 	NETNS_STEP_COUNT
 };
 
@@ -324,6 +325,25 @@ int netns_leave(int64_t guard, struct netns_error *err);
 int netns_host(struct netns **host, struct netns_error *err);
 
 /*
+ * netns_tour - a guard for visits: the thread stays where it is for now
+ * netns_visit - move the calling thread straight on into another namespace
+ *
+ * Home is proven once, by netns_tour(), and netns_leave() brings the thread
+ * there; a visit in between is one setns(2), whatever the thread visited
+ * before. It may be made within any guard, if that is the innermost one of the
+ * calling thread. The way back is known before each, as by netns_enter(); a
+ * target of another owner costs a setns(2) home and on.
+ *
+ * Errors: as netns_enter(); EINVAL with NETNS_STEP_CHECK_ORDER (not the
+ * innermost guard of this thread: nothing has changed). After a failed visit
+ * the thread is where it was, or at home.
+ * Privilege: netns_tour() none, netns_visit() as netns_enter().
+ * Source: setns(2).
+ */
+int64_t netns_tour(struct netns_error *err);
+int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err);
+
+/*
  * netns_set - move the calling thread into the namespace for good
  *
  * Inside a guard, leaving it still brings the thread home, so the way back is
@@ -332,6 +352,30 @@ int netns_host(struct netns **host, struct netns_error *err);
  * Errors and privilege: as netns_enter().
  */
 int netns_set(struct netns *ns, struct netns_error *err);
+
+/*
+ * netns_socket - a socket that lives in the namespace
+ * netns_sockets - one in each of many
+ *
+ * As socket(2) with SOCK_CLOEXEC. A socket stays where it was made and may be
+ * used from anywhere. The calling thread is inside for the one call and home
+ * again; netns_sockets() goes straight from one namespace to the next. Where
+ * the thread could not come home, one made for the purpose goes instead.
+ *
+ * netns_socket() returns the descriptor. netns_sockets() fills fds, of count
+ * elements as namespaces, and returns 0; on failure there is none, and the
+ * error's path is "net:[INODE]" of the namespace concerned.
+ *
+ * Errors: as netns_enter(), except EPERM with NETNS_STEP_CHECK_RETURN; those of
+ * socket(2) with NETNS_STEP_MAKE_SOCKET; EAGAIN (no thread).
+ * Privilege: as netns_enter(); CAP_NET_RAW in the target's owner for raw and
+ * packet sockets.
+ * Source: socket(2), network_namespaces(7).
+ */
+int netns_socket(struct netns *ns, int family, int type, int protocol,
+		 struct netns_error *err);
+int netns_sockets(struct netns *const *namespaces, size_t count, int family,
+		  int type, int protocol, int *fds, struct netns_error *err);
 
 /*
  * netns_abort_when_stranded - on != 0: abort(3) where a thread can't come home

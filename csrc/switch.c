@@ -113,7 +113,7 @@ static int prove_home(struct thread *t, struct netns **home,
  * generous owner don't ask what the return will ask, and would strand the
  * thread. Where both have one owner, entering the target has asked it already;
  * elsewhere a setns(2) to where the thread is asks it now, at each enter, for
- * capabilities come and go.
+ * capabilities come and go. Returns 1 then, for the thread is at home now.
  */
 static int check_return(struct netns *home, struct netns *target,
 			struct netns_error *err)
@@ -125,7 +125,7 @@ static int check_return(struct netns *home, struct netns *target,
 		return 0;
 	ret = sys_setns(home->fd);
 	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL)
-		       : 0;
+		       : 1;
 }
 
 static int make_room(struct thread *t, struct netns_error *err)
@@ -298,28 +298,25 @@ uint64_t netns__outermost_home(void)
 	return t->home->serial;
 }
 
-int netns_set(struct netns *ns, struct netns_error *err)
+/*
+ * Moves on from wherever the thread is. What was left must not be kept alive
+ * by the memory of it.
+ */
+static int move_on(struct thread *t, struct netns *ns, bool check,
+		   struct netns_error *err)
 {
-	struct frame *innermost;
-	struct netns **home;
-	struct thread *t;
-	int fd, ret;
+	struct frame *frame = t->depth ? &t->frames[t->depth - 1] : NULL;
+	struct netns **here = home_slot(t);
+	int fd, ret = 0;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	ret = netns__thread(&t, err);
-	if (ret < 0)
-		return ret;
 	fd = netns__hold(ns, err);
 	if (fd < 0)
 		return fd;
-	/* A guard that has moved its thread has asked for the way back already. */
-	innermost = t->depth ? &t->frames[t->depth - 1] : NULL;
-	ret = innermost && !innermost->moved
-		    ? check_return(home_of_innermost(t), ns, err)
-		    : 0;
-	if (!ret) {
+	if (check)
+		ret = check_return(home_of_innermost(t), ns, err);
+	if (ret > 0)
+		frame->moved = false;
+	if (ret >= 0) {
 		ret = sys_setns(fd);
 		if (ret < 0)
 			netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
@@ -327,11 +324,59 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	netns__release(ns);
 	if (ret < 0)
 		return ret;
-	if (innermost)
-		innermost->moved = true;
-	/* What was left must not be kept alive by the memory of it. */
-	home = home_slot(t);
-	netns_unref(*home);
-	*home = NULL;
+	if (frame)
+		frame->moved = true;
+	netns_unref(*here);
+	*here = NULL;
 	return 0;
+}
+
+int netns_set(struct netns *ns, struct netns_error *err)
+{
+	struct thread *t;
+	int ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	/* A guard that has moved its thread has asked for the way back already. */
+	return move_on(t, ns, t->depth && !t->frames[t->depth - 1].moved, err);
+}
+
+int64_t netns_tour(struct netns_error *err)
+{
+	struct thread *t;
+	int ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	ret = make_room(t, err);
+	if (ret < 0)
+		return ret;
+	ret = prove_home(t, home_slot(t), err);
+	return ret < 0 ? ret : push(t, false);
+}
+
+/* The way back is asked for at each visit: the next owner may be another. */
+int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err)
+{
+	struct thread *t;
+	int ret;
+
+	ret = netns__ready(err);
+	if (ret < 0)
+		return ret;
+	ret = netns__thread(&t, err);
+	if (ret < 0)
+		return ret;
+	if (!t->depth || t->frames[t->depth - 1].guard != guard)
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
+	return move_on(t, ns, true, err);
 }

@@ -192,3 +192,15 @@ int netns__start(pthread_t *thread, void *(*run)(void *), void *argument)
 	pthread_attr_destroy(&attr);
 	return ret;
 }
+
+/* Runs on a thread made for it, which need not come home, and ends. */
+int netns__in_thread(void *(*run)(void *), void *arg, struct netns_error *err)
+{
+	pthread_t thread;
+	int ret = netns__start(&thread, run, arg);
+
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_START_THREAD, NULL);
+	pthread_join(thread, NULL);
+	return 0;
+}

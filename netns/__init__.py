@@ -23,7 +23,8 @@ from ._errors import (
 )
 from ._handle import NetNS, current, from_fd, from_pid, from_socket, from_thread, open
 from ._native import ffi, lib
-from ._switch import abort_when_stranded, do
+from ._socket import sockets
+from ._switch import abort_when_stranded, do, tour
 
 __version__: str = ffi.string(lib.netns_version()).decode()
 
@@ -69,6 +70,8 @@ __all__ = [
     "nsids",
     "open",
     "pids",
+    "sockets",
+    "tour",
     "watch",
 ]
 

@@ -14,9 +14,9 @@ def report_await(loop: asyncio.AbstractEventLoop, guard: Guard) -> None:
     """Tell the loop's exception handler if its next turn finds the guard still inside.
 
     For debug mode: it costs a callback each time. The frame is that of the
-    `with`, two calls up; when its coroutine is suspended, its line is the await's.
+    `with`, three calls up; when its coroutine is suspended, its line is the await's.
     """
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     task = asyncio.current_task(loop)
 
     def look() -> None:

@@ -139,6 +139,7 @@ _WHY = {
 _NEEDS = {
     lib.NETNS_STEP_CHECK_RETURN: "CAP_SYS_ADMIN in the user namespace that owns home",
     lib.NETNS_STEP_ENTER: "CAP_SYS_ADMIN in the user namespace that owns the target",
+    lib.NETNS_STEP_MAKE_SOCKET: "CAP_NET_RAW in the user namespace that owns the target",
     lib.NETNS_STEP_UNSHARE: "CAP_SYS_ADMIN in the thread's user namespace",
     lib.NETNS_STEP_OPEN_TARGET: "CAP_SYS_PTRACE over the process, or search permission",
     lib.NETNS_STEP_OPEN_HOME: "a readable /proc",

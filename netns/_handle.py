@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from errno import EINTR
-from sys import modules
 
 from ._errors import NotPermittedError, check, closed, from_native, wrong_type, wrong_value
 from ._native import ffi, lib
@@ -17,7 +16,9 @@ from ._native import Guard, Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket as sockets
     from collections.abc import Callable
+    from types import EllipsisType
     from typing import Any, Protocol, TypeVar, Union
 
     from typing_extensions import Concatenate, ParamSpec, Self
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
 
+# Of <sys/socket.h>: the module socket is heavy to import.
+AF_INET: int = lib.AF_INET
+SOCK_STREAM: int = lib.SOCK_STREAM
 _LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
 
 
@@ -186,14 +190,7 @@ class NetNS(Handle):
         Since: Linux 4.9.
         Source: setns(2).
         """
-        guard = Guard(self)
-        events = modules.get("asyncio.events")
-        loop = events._get_running_loop() if events else None
-        if loop is not None and loop.get_debug():
-            from ._async import report_await
-
-            report_await(loop, guard)
-        return guard
+        return _switch.watched(Guard(self))
 
     def set(self) -> None:
         """Move the calling thread into the namespace for good.
@@ -212,6 +209,95 @@ class NetNS(Handle):
         """
         call(lib.netns_set, self._cell[0])
         lib.netns__forget_host()
+
+    # What lives in it
+
+    def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket:
+        """A socket that lives in the namespace, for use from anywhere.
+
+        Args:
+            family, type, proto: as for `socket.socket`: AF_INET and SOCK_STREAM
+                where they are left out (-1).
+
+        Returns:
+            A `socket.socket`, close-on-exec, which is the caller's to close. It
+            keeps the namespace alive.
+
+        Raises:
+            ClosedError: the handle is closed.
+            NotPermittedError: the target may not be entered, or such a socket
+                not be made there.
+            RestoreError: the thread could not be brought home.
+            KernelError: no such family, type or protocol; no descriptor left.
+
+        Thread: the calling thread is inside for one native call; where it could
+            not come home, one made for it goes.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target, and
+            CAP_NET_RAW there for raw and packet sockets.
+        Since: Linux 4.9. Source: socket(2), network_namespaces(7).
+        """
+        return self._socket(
+            AF_INET if family == -1 else family, SOCK_STREAM if type == -1 else type, proto
+        )
+
+    def create_connection(
+        self,
+        address: tuple[str | None, int],
+        timeout: float | EllipsisType | None = ...,
+        source_address: tuple[str, int] | None = None,
+        *,
+        all_errors: bool = False,
+    ) -> sockets.socket:
+        """As `socket.create_connection`, from inside the namespace.
+
+        The host name is looked up inside, as by `do` (see `executor` for
+        ``/etc/netns``). The connection is waited for at home.
+
+        Args:
+            address, timeout, source_address, all_errors: as there. (all_errors
+                needs Python 3.11. A timeout left out is the default timeout.)
+
+        Returns:
+            A `socket.socket`.
+
+        Raises:
+            What `do` and `socket` raise. OSError: of the last attempt to connect.
+
+        Thread: as `do`. Privilege: as `do`. Since: Linux 4.9.
+        Source: socket(2), connect(2).
+        """
+        from ._socket import create_connection
+
+        return create_connection(self, address, timeout, source_address, all_errors)
+
+    def create_server(
+        self,
+        address: tuple[str, int],
+        *,
+        family: int = -1,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        dualstack_ipv6: bool = False,
+    ) -> sockets.socket:
+        """As `socket.create_server`, inside the namespace.
+
+        Connections that it accepts live there too.
+
+        Args:
+            address, family, backlog, reuse_port, dualstack_ipv6: as there.
+
+        Returns:
+            A `socket.socket` that listens.
+
+        Raises:
+            What `do` and `socket.create_server` raise.
+
+        Thread: as `do`. Privilege: as `do`. Since: Linux 4.9.
+        Source: socket(2), bind(2), listen(2).
+        """
+        from ._socket import create_server
+
+        return create_server(self, address, family, backlog, reuse_port, dualstack_ipv6)
 
     # What it is
 

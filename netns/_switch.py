@@ -5,17 +5,18 @@ from __future__ import annotations
 from sys import modules
 
 from ._errors import NotPermittedError, step_text, wrong_type
-from ._native import lib
+from ._native import Guard, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any, TypeVar
 
     from typing_extensions import Concatenate, ParamSpec
 
     from ._handle import NetNS, Target
-    from ._native import Guard
+    from ._native import Tour
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -129,6 +130,53 @@ def do(
     check_function(fn)
     with open(target) as ns:
         return ns.do(fn, *args, **kwargs)
+
+
+def watched(guard: Guard) -> Guard:
+    """In asyncio's debug mode, an await inside the guard is reported.
+
+    The `with` to blame is the caller's caller's.
+    """
+    events = modules.get("asyncio.events")
+    loop = events._get_running_loop() if events else None
+    if loop is not None and loop.get_debug():
+        from ._async import report_await
+
+        report_await(loop, guard)
+    return guard
+
+
+def tour() -> AbstractContextManager[Tour]:
+    """A context manager for visits to many namespaces: ``with netns.tour() as t:``.
+
+    Home is read once, ``t.visit(ns)`` moves the thread straight on, wherever it
+    is, and the end of the body brings it home again.
+
+    Returns:
+        A guard, as of `NetNS.enter`. Its ``__enter__`` gives an object whose
+        ``visit(ns)`` takes an open handle, moves the thread and returns None.
+
+    Raises (a visit; the thread is where it was, or at home):
+        ClosedError: the handle is closed.
+        InvalidTypeError: it is none.
+        NotPermittedError: the target may not be entered, or the thread could
+            not come home from it.
+        OrderError: another guard of this thread is inside, the tour is over, or
+            it is another thread's.
+    Raises (at its end):
+        OrderError, RestoreError: as `NetNS.enter`.
+
+    Thread: the calling thread alone. It must not await, as in `NetNS.enter`.
+    Privilege: CAP_SYS_ADMIN in the user namespaces that own the targets.
+    Since: Linux 4.9. Source: setns(2).
+
+    >>> with netns.tour() as t:
+    ...     for ns in namespaces:
+    ...         t.visit(ns)
+    ...         look_around()
+    """
+    guard: Any = watched(Guard())
+    return guard  # type: ignore[no-any-return]
 
 
 def abort_when_stranded(on: bool = True) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import netns
@@ -128,3 +130,22 @@ def checked_on_a_thread(call: Callable[[], object]) -> None:
     on_a_thread(run)
     if errors:
         raise errors.pop()
+
+
+def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[None]:
+    """Works until a KeyboardInterrupt up to 2 ms later, and yields; again and again."""
+    chance = random.Random(1)
+    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    deadline = time.monotonic() + seconds
+    try:
+        while time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3))
+                while True:
+                    work()
+            except KeyboardInterrupt:
+                pass
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)

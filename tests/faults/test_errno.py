@@ -117,6 +117,21 @@ class Stage:
                 raise failed
         assert len(errors) == 2
 
+    def make_socket(self) -> None:
+        self.ns.socket().close()
+
+    def make_sockets(self) -> None:
+        for sock in netns.sockets([self.ns, self.other, self.foreign]):
+            sock.close()
+
+    def tour(self) -> None:
+        with netns.tour() as t:
+            t.visit(self.ns)
+            assert here() == self.link
+            t.visit(self.foreign)
+            t.visit(self.other)
+            assert here() == f"net:[{self.other.ino}]"
+
     def current(self) -> None:
         netns.current().close()
 
@@ -253,6 +268,10 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "enter": ("warm", "enter", "nothing"),
     "guards out of order": ("warm", "out_of_order", "nothing"),
     "do, a fresh handle": ("warm", "do_fresh", "nothing"),
+    "socket": ("warm", "make_socket", "nothing"),
+    "socket, a thread's first": ("nothing", "make_socket", "nothing"),
+    "sockets": ("warm", "make_sockets", "nothing"),
+    "tour": ("warm", "tour", "nothing"),
     "set": ("warm", "set", "nothing"),
     "new": ("nothing", "new", "nothing"),
     "create": ("nothing", "create", "clean"),
