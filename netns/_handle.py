@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Concatenate, ParamSpec, Self
 
+    from ._executor import Executor
+
     P = ParamSpec("P")
     T = TypeVar("T")
     Target = Union[str, "os.PathLike[str]"]
@@ -191,6 +193,38 @@ class NetNS(Handle):
         Source: setns(2).
         """
         return _switch.watched(Guard(self))
+
+    def executor(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> Executor:
+        """A `concurrent.futures.ThreadPoolExecutor` whose workers live in the namespace.
+
+        Wherever a job is submitted from, also where that starts a worker; so
+        ``loop.run_in_executor(ns.executor(), socket.getaddrinfo, ...)`` looks
+        names up inside.
+
+        Args:
+            max_workers, thread_name_prefix, initializer, initargs: as there.
+
+        Returns:
+            The executor. It keeps the namespace until it is shut down, also
+            when the handle is closed.
+
+        Raises:
+            ClosedError: the handle is closed.
+            (Jobs: BrokenThreadPool where the worker could not enter.)
+
+        Thread: any; its own ones move for good.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 3.0. Source: setns(2).
+        """
+        from ._executor import Executor
+
+        return Executor(self, max_workers, thread_name_prefix, initializer, initargs)
 
     def set(self) -> None:
         """Move the calling thread into the namespace for good.

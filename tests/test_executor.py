@@ -1,0 +1,89 @@
+"""executor: every worker lives inside, whoever starts it, and nobody else's does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import netns
+from support import here
+
+
+def link(ns: netns.NetNS) -> str:
+    return f"net:[{ns.ino}]"
+
+
+def test_jobs_run_inside(ns: netns.NetNS) -> None:
+    home = here()
+    with ns.executor(2, "inside") as pool:
+        assert isinstance(pool, ThreadPoolExecutor)
+        assert pool.submit(here).result() == link(ns)
+        assert pool.submit(threading.current_thread).result().name.startswith("inside")
+    assert here() == home
+
+
+def test_workers_started_from_anywhere(ns: netns.NetNS) -> None:
+    """Each submission starts one more, born where the submitter is."""
+    with netns.new() as other, ns.executor(3) as pool:
+        barrier = threading.Barrier(3)
+
+        def look() -> tuple[int, str]:
+            barrier.wait(30)
+            return threading.get_ident(), here()
+
+        jobs = [pool.submit(look)]
+        jobs.append(other.do(lambda host: pool.submit(look)))
+        jobs.append(ns.do(lambda host: pool.submit(look)))
+        found = dict(job.result() for job in jobs)
+        assert list(found.values()) == [link(ns)] * 3
+
+
+def test_the_handle_may_be_closed_first() -> None:
+    with netns.new() as ns:
+        pool = ns.executor(1)
+    with pool:
+        assert pool.submit(here).result() == link(ns)
+    with pytest.raises(netns.ClosedError):
+        ns.executor()
+
+
+def test_shut_down_without_waiting(ns: netns.NetNS) -> None:
+    pool = ns.executor(1)
+    job = pool.submit(here)
+    pool.shutdown(wait=False)
+    assert job.result() == link(ns)
+    for thread in pool._threads:
+        thread.join()
+
+
+def test_initializer(ns: netns.NetNS) -> None:
+    seen: list[object] = []
+    with ns.executor(1, initializer=lambda x: seen.extend((x, here())), initargs=(1,)) as pool:
+        pool.submit(here).result()
+    assert seen == [1, link(ns)]
+
+
+def test_in_an_event_loop(ns: netns.NetNS) -> None:
+    async def main() -> str:
+        with ns.executor(1) as pool:
+            return await asyncio.get_running_loop().run_in_executor(pool, here)
+
+    assert asyncio.run(main()) == link(ns)
+
+
+def test_the_trap(ns: netns.NetNS) -> None:
+    """What an executor of the namespace's own is there to avoid.
+
+    The loop's default executor, first used inside, serves everybody from there.
+    """
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        with ns.enter():
+            job = loop.run_in_executor(None, here)
+        return [await job, await loop.run_in_executor(None, here)]
+
+    assert asyncio.run(main()) == [link(ns)] * 2
