@@ -1,13 +1,26 @@
-"""What asyncio needs: a word about awaits that would take the event loop along."""
+"""asyncio: coroutines driven inside, and a word about awaits that take the loop along."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import inspect
+import socket
 import sys
+from collections.abc import Coroutine
+
+from ._errors import wrong_type
+from ._handle import lent
+from ._native import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._native import Guard
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from typing import Any
+
+    from ._executor import Executor
+    from ._handle import NetNS
 
 
 def report_await(loop: asyncio.AbstractEventLoop, guard: Guard) -> None:
@@ -31,3 +44,175 @@ def report_await(loop: asyncio.AbstractEventLoop, guard: Guard) -> None:
             )
 
     loop.call_soon(look)
+
+
+def check_coroutine_function(fn: Callable[..., object]) -> None:
+    inner = fn
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not (
+        inspect.iscoroutinefunction(inner)
+        or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
+    ):
+        raise wrong_type("do_async() takes a coroutine function (async def); do() others", fn)
+
+
+async def run(
+    ns: NetNS, fn: Callable[..., Coroutine[Any, Any, Any]], args: Any, kwargs: Any
+) -> Any:
+    work = Work(ns)
+    await _start_pool_at_home()
+    return await Steps(work, lambda host: fn(host, *args, **kwargs))
+
+
+_pool_started = False
+
+
+async def _start_pool_at_home() -> None:
+    """libuv's threads all start at its first look-up, and stay where that was made."""
+    global _pool_started
+    uvloop = sys.modules.get("uvloop")
+    loop = asyncio._get_running_loop()
+    if _pool_started or uvloop is None or not isinstance(loop, uvloop.Loop):
+        return
+    with contextlib.suppress(OSError):
+        await loop.getaddrinfo("localhost", 1)
+    _pool_started = True
+
+
+class Work:
+    """What the coroutines of one do_async share: their namespace, and its executor."""
+
+    def __init__(self, ns: NetNS) -> None:
+        # A duplicate: closing the handle waits for uses under way.
+        self.ns = lent(ns)
+        self._executor: Executor | None = None
+
+    def executor(self) -> Executor:
+        if self._executor is None:
+            from ._executor import Executor
+
+            self._executor = Executor(self.ns)
+        return self._executor
+
+
+class Steps(Coroutine["Any", "Any", "Any"]):
+    """A coroutine whose every step runs inside.
+
+    For the time of a step, and no longer, the loop makes tasks that run inside
+    as well, and sends jobs for its default executor to one that lives inside.
+    """
+
+    def __init__(self, work: Work, begin: Callable[[NetNS], Coroutine[Any, Any, Any]]) -> None:
+        self._coro: Coroutine[Any, Any, Any] | None = None
+        self._work: Work | None = work
+        self._guard = Guard(work.ns)
+        self._begin = begin
+
+    def __await__(self) -> Steps:
+        return self
+
+    def __iter__(self) -> Steps:
+        return self
+
+    def __next__(self) -> Any:
+        return self._step("send", None)
+
+    def send(self, value: Any) -> Any:
+        return self._step("send", value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._step("throw", *error)
+
+    def close(self) -> None:
+        if self._work is not None:
+            self._step("close")
+            self._work = None
+
+    def __del__(self) -> None:
+        if self._coro is not None:
+            self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # What asyncio shows of a task: the body's name, code, frame and line.
+        if name.startswith(("cr_", "__name__", "__qualname__")):
+            return getattr(self._coro, name)
+        raise AttributeError(name)
+
+    def _step(self, resume: str, *args: Any) -> Any:
+        if self._work is None:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        try:
+            with self._guard as host:
+                if self._coro is None:
+                    self._coro = self._begin(host)
+                return Scope(self._work).call(getattr(self._coro, resume), *args)
+        except BaseException:
+            # Done, but for one whose guard failed: it can't go on.
+            self._work = None
+            if self._coro is not None:
+                self._coro.close()
+            raise
+
+
+class Scope:
+    """What the running loop, and this thread, do otherwise during one step."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.loop = asyncio._get_running_loop()
+
+    def call(self, resume: Callable[..., Any], *args: Any) -> Any:
+        loop = self.loop
+        if loop is None:
+            return resume(*args)
+        self.factory = loop.get_task_factory()
+        overridden = vars(loop)
+        replaced = {name: overridden.get(name) for name in OVERRIDES}
+        self.run = loop.run_in_executor
+        hooks = sys.get_asyncgen_hooks()
+        try:
+            loop.set_task_factory(self.make_task)
+            for name in OVERRIDES:
+                overridden[name] = getattr(self, name)
+            if hooks.finalizer is not None:
+                sys.set_asyncgen_hooks(finalizer=self.finalize)
+            return resume(*args)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            for name, old in replaced.items():
+                if old is None:
+                    overridden.pop(name, None)
+                else:
+                    overridden[name] = old
+            loop.set_task_factory(self.factory)
+
+    def make_task(self, loop: Any, coro: Any, **kwargs: Any) -> Any:
+        if not isinstance(coro, Steps):
+            steps = Steps(self.work, lambda host: coro)
+            steps._coro = coro
+            coro = steps
+        if self.factory is not None:
+            return self.factory(loop, coro, **kwargs)
+        return asyncio.Task(coro, loop=loop, **kwargs)
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Awaitable[Any]:
+        return self.run(self.work.executor() if executor is None else executor, func, *args)
+
+    async def getaddrinfo(self, host: Any, port: Any, **kwargs: Any) -> Any:
+        # uvloop's own does not ask run_in_executor; asyncio's does the same.
+        look_up = functools.partial(socket.getaddrinfo, host, port, **kwargs)
+        return await self.run(self.work.executor(), look_up)
+
+    async def getnameinfo(self, address: Any, flags: int = 0) -> Any:
+        return await self.run(self.work.executor(), socket.getnameinfo, address, flags)
+
+    def finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Of an async generator that was dropped: what it has to clean up is inside."""
+        assert self.loop is not None
+        if not self.loop.is_closed():
+            closing = Steps(self.work, lambda host: generator.aclose())
+            self.loop.call_soon_threadsafe(self.loop.create_task, closing)
+
+
+OVERRIDES = ("run_in_executor", "getaddrinfo", "getnameinfo")

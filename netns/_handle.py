@@ -17,7 +17,7 @@ from ._native import Guard, Handle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as sockets
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from types import EllipsisType
     from typing import Any, Protocol, TypeVar, Union
 
@@ -193,6 +193,54 @@ class NetNS(Handle):
         Source: setns(2).
         """
         return _switch.watched(Guard(self))
+
+    def do_async(
+        self,
+        fn: Callable[Concatenate[NetNS, P], Coroutine[Any, Any, T]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Coroutine[Any, Any, T]:
+        """``await ns.do_async(fn, ...)``: `do` for coroutine functions, under asyncio.
+
+        Each step of ``fn(host, *args, **kwargs)`` between two awaits runs
+        inside; while it waits, the event loop is at home. Inside as well run
+        the tasks that it makes, theirs, the clean-up of async generators that
+        it drops, and what it sends to the loop's default executor:
+        ``run_in_executor(None, ...)``, `asyncio.to_thread`, ``loop.getaddrinfo``
+        (which use an executor of its own, that ends with it).
+
+        Callbacks (``call_soon``, ``call_later``, those of protocols and
+        futures) run at home, and with them the handlers of a server: sockets
+        and connections are inside all the same, for they were made there. Not
+        covered: threads and pools that the body starts by other means (anyio's
+        ``to_thread`` among them) are born inside and stay there; uvloop's own
+        ``create_connection`` looks names up at home.
+
+        Args:
+            fn: a coroutine function. `host` is as for `do`.
+
+        Returns:
+            A coroutine, which gives what fn returns. The handle may be closed
+            once it runs.
+
+        Raises:
+            InvalidTypeError: fn is no coroutine function (at once).
+            ClosedError: the handle is closed.
+            NotPermittedError: the target may not be entered, or the thread
+                could not come home (no other thread could drive the coroutine).
+            OrderError: a ``with ns.enter()`` in the body awaited.
+            RestoreError: the thread could not be brought home.
+            Whatever fn raises.
+
+        Thread: the event loop's, during steps.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 3.0 (setns). Source: setns(2).
+        """
+        from . import _async
+
+        _async.check_coroutine_function(fn)
+        return _async.run(self, fn, args, kwargs)
 
     def executor(
         self,

@@ -87,3 +87,18 @@ def test_the_trap(ns: netns.NetNS) -> None:
         return [await job, await loop.run_in_executor(None, here)]
 
     assert asyncio.run(main()) == [link(ns)] * 2
+
+
+def test_do_async_does_not_fall_into_it(ns: netns.NetNS) -> None:
+    home = here()
+
+    async def body(host: netns.NetNS) -> list[str]:
+        loop = asyncio.get_running_loop()
+        return [await loop.run_in_executor(None, here), await asyncio.to_thread(here)]
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        inside = await ns.do_async(body)
+        return [*inside, await loop.run_in_executor(None, here)]
+
+    assert asyncio.run(main()) == [link(ns), link(ns), home]
