@@ -129,10 +129,6 @@ class Steps(Coroutine["Any", "Any", "Any"]):
             self._step("close")
             self._work = None
 
-    def __del__(self) -> None:
-        if self._coro is not None:
-            self.close()
-
     def __getattr__(self, name: str) -> Any:
         # What asyncio shows of a task: the body's name, code, frame and line.
         if name.startswith(("cr_", "__name__", "__qualname__")):

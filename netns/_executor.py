@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from ._handle import call, lent
+from ._handle import lent
 from ._native import lib
+from ._switch import move_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _move(ns: NetNS, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
-    call(lib.netns_set, ns._cell[0])
+    move_in(ns)
     if initializer is not None:
         initializer(*initargs)
 

@@ -17,6 +17,7 @@ from ._native import Guard, Handle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as sockets
+    import subprocess
     from collections.abc import Callable, Coroutine
     from types import EllipsisType
     from typing import Any, Protocol, TypeVar, Union
@@ -157,6 +158,11 @@ class NetNS(Handle):
         caller waits; its context variables are copied. A signal handler that
         raises in the caller ends the wait, not the body.
 
+        Of a namespace opened or created by name, the files of
+        ``/etc/netns/NAME``, where there are any, lie over those of /etc on the
+        thread, as with ``ip netns exec``: names are looked up as its
+        resolv.conf says. (Not by `do`, whose thread has to come home.)
+
         Raises:
             As `do`, except RestoreError. RuntimeError: no thread can be started.
 
@@ -215,7 +221,9 @@ class NetNS(Handle):
         and connections are inside all the same, for they were made there. Not
         covered: threads and pools that the body starts by other means (anyio's
         ``to_thread`` among them) are born inside and stay there; uvloop's own
-        ``create_connection`` looks names up at home.
+        ``create_connection`` looks names up at home; and a task that is still
+        pending when it is dropped with its loop is closed wherever that happens
+        (`asyncio.run` cancels them before).
 
         Args:
             fn: a coroutine function. `host` is as for `do`.
@@ -235,7 +243,7 @@ class NetNS(Handle):
 
         Thread: the event loop's, during steps.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 3.0 (setns). Source: setns(2).
+        Since: Linux 4.9 (setns). Source: setns(2).
         """
         from . import _async
 
@@ -253,7 +261,8 @@ class NetNS(Handle):
 
         Wherever a job is submitted from, also where that starts a worker; so
         ``loop.run_in_executor(ns.executor(), socket.getaddrinfo, ...)`` looks
-        names up inside.
+        names up inside, as ``/etc/netns/NAME/resolv.conf`` says where there is
+        one (see `do_in_thread`).
 
         Args:
             max_workers, thread_name_prefix, initializer, initargs: as there.
@@ -268,7 +277,7 @@ class NetNS(Handle):
 
         Thread: any; its own ones move for good.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 3.0. Source: setns(2).
+        Since: Linux 4.9. Source: setns(2).
         """
         from ._executor import Executor
 
@@ -293,6 +302,66 @@ class NetNS(Handle):
         lib.netns__forget_host()
 
     # What lives in it
+
+    def run(
+        self,
+        argv: Any,
+        *,
+        input: Any = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        **kwargs: Any,
+    ) -> subprocess.CompletedProcess[Any]:
+        """As `subprocess.run`, with the child born inside, as ``ip netns exec`` gives it.
+
+        Its /sys shows this namespace and, of a namespace opened or created by
+        name, the files of ``/etc/netns/NAME`` lie over those of /etc: in a
+        mount namespace of the child's own. (For the network alone, call
+        `subprocess.run` in `do`.)
+
+        Args:
+            argv, input, capture_output, timeout, check, kwargs: as there.
+
+        Returns:
+            A `subprocess.CompletedProcess`.
+
+        Raises:
+            ClosedError: the handle is closed.
+            NotFoundError: /etc lacks a file that is in /etc/netns/NAME.
+            NotPermittedError: see below.
+            What `subprocess.run` raises.
+
+        Thread: the calling thread does not move. One made for it starts the
+            child and ends: a child that asks to be killed with its parent
+            (PR_SET_PDEATHSIG) would be killed at once.
+        Privilege: CAP_SYS_ADMIN in the thread's user namespace, which must own
+            the target.
+        Since: Linux 4.9. Source: ip-netns(8), mount_namespaces(7).
+        """
+        from ._process import run
+
+        return run(self, argv, input, capture_output, timeout, check, kwargs)
+
+    def popen(self, argv: Any, **kwargs: Any) -> subprocess.Popen[Any]:
+        """As `subprocess.Popen`, with the child born inside, as by `run`.
+
+        Args:
+            argv, kwargs: as there.
+
+        Returns:
+            A `subprocess.Popen`.
+
+        Raises:
+            What `run` and `subprocess.Popen` raise. The child of a call that
+            was interrupted is killed.
+
+        Thread: as `run`. Privilege: as `run`. Since: Linux 4.9.
+        Source: ip-netns(8), mount_namespaces(7).
+        """
+        from ._process import popen
+
+        return popen(self, argv, kwargs)
 
     def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket:
         """A socket that lives in the namespace, for use from anywhere.
@@ -332,8 +401,8 @@ class NetNS(Handle):
     ) -> sockets.socket:
         """As `socket.create_connection`, from inside the namespace.
 
-        The host name is looked up inside, as by `do` (see `executor` for
-        ``/etc/netns``). The connection is waited for at home.
+        The host name is looked up inside, as by `do_in_thread`, and the
+        connection waited for at home.
 
         Args:
             address, timeout, source_address, all_errors: as there. (all_errors
@@ -558,7 +627,7 @@ def _host() -> NetNS:
 
 def lent(ns: NetNS) -> NetNS:
     """The same namespace as the library's own handle, for a body to be given."""
-    return opened(lib.netns_open_fd, ns.fileno(), lent=True)
+    return opened(lib.netns_open_fd, ns.fileno(), name=ns._name, lent=True)
 
 
 def current() -> NetNS:

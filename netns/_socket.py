@@ -7,6 +7,7 @@ import sys
 from ._errors import wrong_type
 from ._handle import AF_INET, SOCK_STREAM, NetNS
 from ._native import Handle
+from ._switch import has_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ def create_connection(
 
     host, port = address
     errors: list[OSError] = []
-    # getaddrinfo may not be interrupted; the connection, which takes long, may.
-    for family, type, proto, _, target in ns.do(lambda _: getaddrinfo(host, port, 0, SOCK_STREAM)):
+    look_up = ns.do_in_thread if has_files(ns) else ns.do
+    for family, type, proto, _, target in look_up(
+        lambda _: getaddrinfo(host, port, 0, SOCK_STREAM)
+    ):
         try:
             sock = ns.socket(family, type, proto)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isdir
 from sys import modules
 
 from ._errors import NotPermittedError, step_text, wrong_type
@@ -67,6 +68,21 @@ def must_use_a_thread(guard: Guard, error: BaseException) -> bool:
     )
 
 
+def has_files(ns: NetNS) -> bool:
+    """Whether a namespace that was opened by name has files in /etc/netns."""
+    return ns._name is not None and isdir(f"/etc/netns/{ns._name}")
+
+
+def move_in(ns: NetNS) -> None:
+    """A thread that ends: into ns for good, with those files over those of /etc."""
+    if has_files(ns):
+        from ._process import dress
+
+        dress(ns)
+    else:
+        ns.set()
+
+
 def run_in_thread(
     ns: NetNS, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> T:
@@ -84,7 +100,7 @@ def run_in_thread(
 
     def body() -> None:
         try:
-            ns.set()
+            move_in(ns)
             results.append(context.run(fn, host, *args, **kwargs))
         except BaseException as error:
             errors.append(error)

@@ -141,7 +141,9 @@ def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[
         while time.monotonic() < deadline:
             try:
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3))
-                while True:
+                # A finalizer that it hits swallows it.
+                swallowed = time.monotonic() + 0.05
+                while time.monotonic() < swallowed:
                     work()
             except KeyboardInterrupt:
                 pass

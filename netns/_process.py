@@ -1,0 +1,115 @@
+"""Child processes born inside, and threads with the files of a namespace."""
+
+from __future__ import annotations
+
+import subprocess
+from _thread import allocate_lock, start_new_thread
+from os import fsencode
+
+from ._handle import call
+from ._native import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._handle import NetNS
+
+
+def dress(ns: NetNS) -> None:
+    """The calling thread, which must end: into ns, with its /sys and /etc files."""
+    call(lib.netns_set, ns._cell[0])
+    call(lib.netns_dress, fsencode(ns._name) if ns._name else ffi.NULL)
+
+
+class _Birth:
+    """A child begun on a thread made for it, which is inside when it forks."""
+
+    def __init__(self, ns: NetNS, args: Any, kwargs: dict[str, Any]) -> None:
+        self.ns = ns
+        self.args = args
+        self.kwargs = kwargs
+        self.lock = allocate_lock()
+        self.over = allocate_lock()
+        self.child: subprocess.Popen[Any] | None = None
+        self.error: BaseException | None = None
+        self.given_up = False
+
+    def begin(self) -> None:
+        try:
+            dress(self.ns)
+            child = subprocess.Popen(self.args, **self.kwargs)
+            with self.lock:
+                self.child = child
+                given_up = self.given_up
+            if given_up:
+                end(child)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.release()
+
+    def wait(self) -> subprocess.Popen[Any]:
+        # Not a threading.Thread, whose start() an interrupt breaks for good.
+        self.over.acquire()
+        try:
+            start_new_thread(self.begin, ())
+            self.over.acquire()
+            error, self.error = self.error, None
+            if error is not None:
+                raise error
+            assert self.child is not None
+            return self.child
+        except BaseException:
+            # Interrupted: nobody will ever know of the child.
+            with self.lock:
+                self.given_up = True
+                child, self.child = self.child, None
+            if child is not None:
+                end(child)
+            raise
+
+
+def end(child: subprocess.Popen[Any]) -> None:
+    child.kill()
+    with child:
+        pass
+
+
+def popen(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> subprocess.Popen[Any]:
+    return _Birth(ns, argv, kwargs).wait()
+
+
+def run(
+    ns: NetNS,
+    argv: Any,
+    input: Any,
+    capture_output: bool,
+    timeout: float | None,
+    check: bool,
+    kwargs: dict[str, Any],
+) -> subprocess.CompletedProcess[Any]:
+    """As subprocess.run does it, which has no other Popen than its own."""
+    if input is not None:
+        if kwargs.get("stdin") is not None:
+            raise ValueError("stdin and input arguments may not both be used.")
+        kwargs["stdin"] = subprocess.PIPE
+    if capture_output:
+        if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
+            raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+        kwargs["stdout"] = kwargs["stderr"] = subprocess.PIPE
+    with popen(ns, argv, kwargs) as child:
+        try:
+            out, err = child.communicate(input, timeout=timeout)
+        except subprocess.TimeoutExpired as expired:
+            child.kill()
+            child.wait()
+            raise expired
+        except BaseException:
+            child.kill()
+            raise
+        status = child.poll()
+    assert status is not None
+    if check and status:
+        raise subprocess.CalledProcessError(status, child.args, out, err)
+    return subprocess.CompletedProcess(child.args, status, out, err)

@@ -1,0 +1,230 @@
+"""run and popen: born inside, with the files of the namespace; names looked up by them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dns.message
+import dns.rrset
+import pytest
+from pyroute2 import IPRoute
+
+import netns
+from support import here, interrupt_at_random, on_a_thread
+
+ETC = Path("/etc/netns")
+SHOW = "readlink /proc/self/ns/net; ls /sys/class/net; cat /etc/resolv.conf"
+NAMESERVER = "127.0.0.53"
+
+
+def link(ns: netns.NetNS) -> str:
+    return f"net:[{ns.ino}]"
+
+
+def mount_namespace() -> str:
+    return os.readlink("/proc/thread-self/ns/mnt")
+
+
+@pytest.fixture
+def named(name: str) -> Iterator[netns.NetNS]:
+    """A namespace with a resolv.conf of its own, its loopback device up."""
+
+    def body(host: netns.NetNS) -> None:
+        with IPRoute() as route:
+            route.link("set", index=1, state="up")
+
+    found = ETC.is_dir()
+    try:
+        (ETC / name).mkdir(parents=True)
+    except PermissionError:
+        pytest.skip("/etc/netns can't be made")
+    (ETC / name / "resolv.conf").write_text(f"nameserver {NAMESERVER}\n")
+    try:
+        with netns.create(name) as ns:
+            ns.do(body)
+            yield ns
+    finally:
+        shutil.rmtree(ETC / name)
+        if not found and not any(ETC.iterdir()):
+            ETC.rmdir()
+
+
+def test_born_inside(ns: netns.NetNS) -> None:
+    home, mounts = here(), mount_namespace()
+    done = ns.run(["sh", "-c", SHOW], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:2] == [link(ns), "lo"]
+    assert (here(), mount_namespace()) == (home, mounts)
+
+
+def test_files_of_the_name(named: netns.NetNS) -> None:
+    before = Path("/etc/resolv.conf").read_text()
+    done = named.run(SHOW, shell=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.splitlines() == [link(named), "lo", f"nameserver {NAMESERVER}"]
+    assert Path("/etc/resolv.conf").read_text() == before
+    command = ["ip", "netns", "exec", named.name or "", "sh", "-c", SHOW]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == done.stdout
+
+
+def test_a_file_that_etc_lacks(named: netns.NetNS) -> None:
+    (ETC / str(named.name) / "netns-test-lacks-this").touch()
+    with pytest.raises(netns.NotFoundError) as caught:
+        named.run(["true"])
+    assert caught.value.path == "/etc/netns-test-lacks-this"
+
+
+def test_as_subprocess_run(ns: netns.NetNS) -> None:
+    assert ns.run(["cat"], input=b"potato", capture_output=True).stdout == b"potato"
+    assert ns.run(["false"]).returncode == 1
+    with pytest.raises(subprocess.CalledProcessError):
+        ns.run(["false"], check=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        ns.run(["sleep", "60"], timeout=0.05)
+    with pytest.raises(FileNotFoundError):
+        ns.run(["/nonexistent/command"])
+    for wrong in ({"input": "", "stdin": 0}, {"capture_output": True, "stdout": 1}):
+        with pytest.raises(ValueError, match="may not"):
+            ns.run(["true"], **wrong)
+
+
+def test_popen(ns: netns.NetNS) -> None:
+    with ns.popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert isinstance(child, subprocess.Popen)
+        assert os.readlink(f"/proc/{child.pid}/ns/net") == link(ns)
+        assert child.communicate(b"potato") == (b"potato", None)
+
+
+def test_closed() -> None:
+    with netns.new() as ns:
+        pass
+    with pytest.raises(netns.ClosedError):
+        ns.run(["true"])
+
+
+def children() -> list[str]:
+    return [
+        child
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+# A child whose Popen an interrupt dropped after it was begun.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_interrupted_anywhere(ns: netns.NetNS) -> None:
+    """No child is left running, and no zombie; the thread does not move."""
+    home = here()
+    begun = 0
+
+    def work() -> None:
+        nonlocal begun
+        begun += 1
+        ns.run(["sleep", "0"])
+
+    for _ in interrupt_at_random(3, work):
+        assert here() == home
+    assert begun > 10
+    deadline = time.monotonic() + 10
+    while children() and time.monotonic() < deadline:
+        subprocess._cleanup()  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    assert children() == []
+
+
+class NameServer:
+    """Answers every question about an A record with 192.0.2.N, N counting up."""
+
+    def __init__(self, ns: netns.NetNS) -> None:
+        self.sock = ns.socket(type=socket.SOCK_DGRAM)
+        self.sock.bind((NAMESERVER, 53))
+        self.asked: list[str] = []
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while True:
+            packet, peer = self.sock.recvfrom(4096)
+            if packet == b"end":
+                return
+            query = dns.message.from_wire(packet)
+            (question,) = query.question
+            response = dns.message.make_response(query)
+            if question.rdtype == dns.rdatatype.A:
+                self.asked.append(question.name.to_text())
+                answer = dns.rrset.from_text(question.name, 60, "IN", "A", "192.0.2.7")
+                response.answer.append(answer)
+            self.sock.sendto(response.to_wire(), peer)
+
+    def close(self, ns: netns.NetNS) -> None:
+        with ns.socket(type=socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"end", (NAMESERVER, 53))
+        self.thread.join()
+        self.sock.close()
+
+
+@pytest.fixture
+def server(named: netns.NetNS) -> Iterator[NameServer]:
+    server = NameServer(named)
+    yield server
+    server.close(named)
+
+
+def look_up(*_: object) -> str:
+    return str(socket.getaddrinfo("potato.test", 80, socket.AF_INET)[0][4][0])
+
+
+def test_names_are_looked_up_inside(named: netns.NetNS, server: NameServer) -> None:
+    """By the namespace's own resolv.conf: on threads, by executors, under asyncio."""
+    mounts = mount_namespace()
+    assert named.do_in_thread(look_up) == "192.0.2.7"
+    with named.executor(1) as pool:
+        assert pool.submit(look_up).result() == "192.0.2.7"
+
+    async def body(host: netns.NetNS) -> str:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            "potato.test", 80, family=socket.AF_INET
+        )
+        return str(found[0][4][0])
+
+    async def main() -> str:
+        return await named.do_async(body)
+
+    assert asyncio.run(main()) == "192.0.2.7"
+    with pytest.raises(OSError, match=r"unreachable|timed out|refused"):
+        named.create_connection(("potato.test", 80), 1)
+    assert len(server.asked) == 4
+    assert set(server.asked) == {"potato.test."}
+    assert mount_namespace() == mounts
+    script = "import socket; print(socket.gethostbyname('potato.test'))"
+    done = named.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "192.0.2.7\n", done.stderr
+
+
+def test_without_files_no_thread_is_dressed(ns: netns.NetNS) -> None:
+    mounts = mount_namespace()
+    assert ns.do_in_thread(lambda host: mount_namespace()) == mounts
+
+
+def test_dressed_threads_share_nothing_with_the_host(named: netns.NetNS) -> None:
+    seen: list[str] = []
+
+    def look() -> None:
+        from netns._process import dress
+
+        dress(named)
+        subprocess.run(["mount", "-t", "tmpfs", "netns-test", "/mnt"], check=True)
+        seen.extend(Path("/proc/thread-self/mountinfo").read_text().split("\n"))
+
+    on_a_thread(look)
+    assert any("netns-test /" in line or "netns-test rw" in line for line in seen)
+    assert "tmpfs netns-test" not in Path("/proc/self/mountinfo").read_text()
