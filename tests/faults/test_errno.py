@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import netns
+from netns._handle import call
 from netns._native import lib
 from support import PREFIX, RUN, here, mountinfo, on_a_thread, world
 from sweep import Fault, Outcome, calls, inject, plan, trace
@@ -123,6 +124,9 @@ class Stage:
     def make_sockets(self) -> None:
         for sock in netns.sockets([self.ns, self.other, self.foreign]):
             sock.close()
+
+    def dress(self) -> None:
+        call(lib.netns_dress, self.taken.encode())
 
     def tour(self) -> None:
         with netns.tour() as t:
@@ -272,6 +276,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "socket, a thread's first": ("nothing", "make_socket", "nothing"),
     "sockets": ("warm", "make_sockets", "nothing"),
     "tour": ("warm", "tour", "nothing"),
+    "dress": ("nothing", "dress", "nothing"),
     "set": ("warm", "set", "nothing"),
     "new": ("nothing", "new", "nothing"),
     "create": ("nothing", "create", "clean"),

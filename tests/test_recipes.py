@@ -1,0 +1,166 @@
+"""What others' libraries do inside, and between two namespaces joined by a veth."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pyroute2 import IPRoute
+
+import netns
+from support import here
+
+aiohttp = pytest.importorskip("aiohttp")
+from aiohttp import web  # noqa: E402
+
+SERVER, CLIENT = "192.0.2.1", "192.0.2.2"
+REQUESTS = 1000
+
+
+def link(ns: netns.NetNS) -> str:
+    return f"net:[{ns.ino}]"
+
+
+@pytest.fixture
+def pair(ns: netns.NetNS) -> Iterator[tuple[netns.NetNS, netns.NetNS]]:
+    """Two namespaces with a cable between them."""
+
+    def configure(host: netns.NetNS, address: str) -> None:
+        with IPRoute() as route:
+            route.link("set", index=1, state="up")
+            (index,) = route.link_lookup(ifname="cable")
+            route.addr("add", index=index, address=address, prefixlen=24)
+            route.link("set", index=index, state="up")
+
+    def lay(host: netns.NetNS, other: netns.NetNS) -> None:
+        with IPRoute() as route:
+            peer = {"ifname": "cable", "net_ns_fd": other.fileno()}
+            route.link("add", ifname="cable", kind="veth", peer=peer)
+
+    with netns.new() as other:
+        ns.do(lay, other)
+        ns.do(configure, SERVER)
+        other.do(configure, CLIENT)
+        yield ns, other
+
+
+def test_serve_in_one_and_fetch_from_the_other(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
+    """1,000 requests at once in one event loop, which is never seen away from home."""
+    server, client = pair
+    home = here()
+    most = running = turns = 0
+
+    async def hello(request: web.Request) -> web.Response:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.2)
+        running -= 1
+        return web.Response(text=f"{request.remote} {request.query['n']}")
+
+    async def serve(host: netns.NetNS, ready: asyncio.Future[int]) -> None:
+        app = web.Application()
+        app.router.add_get("/", hello)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, SERVER, 0, backlog=REQUESTS)
+            await site.start()
+            ready.set_result(runner.addresses[0][1])
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def fetch(host: netns.NetNS, port: int) -> list[str]:
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def one(n: int) -> str:
+                assert here() == link(client)
+                async with session.get(f"http://{SERVER}:{port}/", params={"n": n}) as response:
+                    text: str = await response.text()
+                    assert here() == link(client)
+                    return text
+
+            return await asyncio.gather(*map(one, range(REQUESTS)))
+
+    async def watch() -> None:
+        nonlocal turns
+        while True:
+            assert here() == home
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main() -> list[str]:
+        bystander = asyncio.create_task(watch())
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        serving = asyncio.ensure_future(server.do_async(serve, ready))
+        answers = await client.do_async(fetch, await ready)
+        assert not bystander.done()
+        for task in (serving, bystander):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return answers
+
+    assert asyncio.run(main()) == [f"{CLIENT} {n}" for n in range(REQUESTS)]
+    print(f"{turns} turns, {most} requests under way at once")
+    assert turns > 100
+    assert most > REQUESTS / 2
+    assert here() == home
+
+
+def test_httpx(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
+    httpx = pytest.importorskip("httpx")
+    server, client = pair
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def fetch(host: netns.NetNS, port: int) -> int:
+        async with httpx.AsyncClient(trust_env=False) as session:
+            return int((await session.get(f"http://{SERVER}:{port}/")).status_code)
+
+    async def main() -> int:
+        listening = server.create_server((SERVER, 0))
+        port = listening.getsockname()[1]
+        async with await asyncio.start_server(answer, sock=listening):
+            return await client.do_async(fetch, port)
+
+    assert asyncio.run(main()) == 204
+
+
+def test_psutil(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
+    psutil = pytest.importorskip("psutil")
+    server, client = pair
+    for ns, address in ((server, SERVER), (client, CLIENT)):
+        addresses = ns.do(lambda host: psutil.net_if_addrs())
+        assert sorted(addresses) == ["cable", "lo"]
+        assert address in [found.address for found in addresses["cable"]]
+
+
+def test_sockets_in_an_event_loop(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
+    """Made inside, used from outside: no step of the loop is inside."""
+    server, client = pair
+
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+        with (
+            server.socket(type=socket.SOCK_DGRAM) as one,
+            client.socket(type=socket.SOCK_DGRAM) as other,
+        ):
+            one.bind((SERVER, 0))
+            for sock in (one, other):
+                sock.setblocking(False)
+            await loop.sock_connect(other, one.getsockname())
+            await loop.sock_sendall(other, b"potato")
+            return await asyncio.wait_for(loop.sock_recv(one, 100), 10)
+
+    assert asyncio.run(main()) == b"potato"
