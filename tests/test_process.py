@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.rrset
@@ -139,6 +141,31 @@ def test_interrupted_anywhere(ns: netns.NetNS) -> None:
         subprocess._cleanup()  # type: ignore[attr-defined]
         time.sleep(0.01)
     assert children() == []
+
+
+def test_the_child_of_an_interrupted_call_is_killed(
+    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    late = threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        assert late.wait(30)
+        begun.append(popen(*args, **kwargs))
+        return begun[0]
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        ns.popen(["sleep", "60"])
+    late.set()
+    deadline = time.monotonic() + 10
+    while not begun or begun[0].returncode is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert begun[0].returncode == -signal.SIGKILL
 
 
 class NameServer:
