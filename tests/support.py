@@ -135,15 +135,22 @@ def checked_on_a_thread(call: Callable[[], object]) -> None:
 def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[None]:
     """Works until a KeyboardInterrupt up to 2 ms later, and yields; again and again."""
     chance = random.Random(1)
-    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    armed = False
+
+    def interrupt(signum: int, frame: object) -> None:
+        nonlocal armed
+        if armed:  # a late one must not hit what is not prepared for it
+            armed = False
+            raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, interrupt)
     deadline = time.monotonic() + seconds
     try:
         while time.monotonic() < deadline:
             try:
+                armed = True
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3))
-                # A finalizer that it hits swallows it.
-                swallowed = time.monotonic() + 0.05
-                while time.monotonic() < swallowed:
+                while armed:  # also ends where a finalizer has swallowed it
                     work()
             except KeyboardInterrupt:
                 pass
