@@ -13,6 +13,14 @@ int netns_abort_when_stranded(int on)
 	return atomic_exchange(&abort_when_stranded, on);
 }
 
+/* The calling thread's record, for what a stranded thread is refused. */
+static int use_thread(struct thread **t, struct netns_error *err)
+{
+	int ret = netns__ready(err);
+
+	return ret < 0 ? ret : netns__thread(t, err);
+}
+
 /* Where the thread is, the body of its innermost guard taken as home. */
 static struct netns **home_slot(struct thread *t)
 {
@@ -166,10 +174,7 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err)
 	bool away;
 	int fd, ret;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	ret = netns__thread(&t, err);
+	ret = use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	fd = netns__hold(ns, err);
@@ -336,10 +341,7 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	ret = netns__thread(&t, err);
+	ret = use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	/* A guard that has moved its thread has asked for the way back already. */
@@ -351,10 +353,7 @@ int64_t netns_tour(struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	ret = netns__thread(&t, err);
+	ret = use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	ret = make_room(t, err);
@@ -370,10 +369,7 @@ int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	ret = netns__thread(&t, err);
+	ret = use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	if (!t->depth || t->frames[t->depth - 1].guard != guard)
