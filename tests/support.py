@@ -143,6 +143,11 @@ def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[
             armed = False
             raise KeyboardInterrupt
 
+    # A call, as 3.13's exception table leaves out the jump back to a loop's head.
+    def work_on() -> None:
+        while armed:  # also ends where a finalizer has swallowed it
+            work()
+
     old = signal.signal(signal.SIGALRM, interrupt)
     deadline = time.monotonic() + seconds
     try:
@@ -150,8 +155,7 @@ def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[
             try:
                 armed = True
                 signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 2e-3))
-                while armed:  # also ends where a finalizer has swallowed it
-                    work()
+                work_on()
             except KeyboardInterrupt:
                 pass
             yield
