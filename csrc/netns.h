@@ -498,12 +498,12 @@ int netns_rundir(char *buf, size_t size);
  *
  * A mount namespace of its own, in which /sys is that of the thread's network
  * namespace and each file of /etc/netns/NAME lies over that of the same name in
- * /etc. NULL for name: /sys alone. For good: for a thread that ends, or that
- * executes a program.
+ * /etc; one that /etc lacks is left out. NULL for name: /sys alone. For good:
+ * for a thread that ends, or that executes a program. It allocates nothing, so
+ * that a fork's child may call it.
  *
- * Errors: EPERM; EINVAL (not a name); ENOENT with NETNS_STEP_BIND_CONFIGURATION
- * (there is no such file in /etc); whatever mount(2) gives. What was mounted by
- * then is seen by this thread alone.
+ * Errors: EPERM; EINVAL (not a name); whatever mount(2) gives. What was mounted
+ * by then is seen by this thread alone.
  * Privilege: CAP_SYS_ADMIN, also in the user namespace that owns the network
  * namespace.
  * Source: ip-netns(8), mount_namespaces(7).

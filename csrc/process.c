@@ -7,6 +7,8 @@
 #include "core.h"
 #include "sys.h"
 
+#define BATCH_SIZE 2048 /* bytes of a directory read at once, on the stack */
+
 static const char configuration[] = "/etc/netns";
 
 /*
@@ -28,6 +30,7 @@ static int mount_sys(struct netns_error *err)
 		       : 0;
 }
 
+/* A file that /etc lacks, or that is gone by now, lies over nothing. */
 static int bind_file(const char *dir, const char *name, struct netns_error *err)
 {
 	char source[NETNS_PATH_SIZE], target[sizeof("/etc/") + 255];
@@ -36,37 +39,45 @@ static int bind_file(const char *dir, const char *name, struct netns_error *err)
 	snprintf(source, sizeof(source), "%s/%s", dir, name);
 	snprintf(target, sizeof(target), "/etc/%s", name);
 	ret = sys_mount(source, target, MS_BIND);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_BIND_CONFIGURATION,
-				     target)
-		       : 0;
+	return ret < 0 && ret != -ENOENT
+		     ? netns__fail(err, ret, NETNS_STEP_BIND_CONFIGURATION,
+				   target)
+		     : 0;
 }
 
+static bool is_file(const char *name)
+{
+	return strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* Not by opendir(3), which allocates: a fork's child of many threads may not. */
 static int bind_files(const char *name, struct netns_error *err)
 {
 	char path[sizeof(configuration) + 256];
-	struct dirent *entry;
-	DIR *dir;
-	int fd, ret = 0;
+	char batch[BATCH_SIZE] __attribute__((aligned(8)));
+	const struct dirent64 *entry;
+	int dir, offset, size, ret = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", configuration, name);
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-	if (fd == -ENOENT)
+	dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	if (dir == -ENOENT)
 		return 0;
-	if (fd < 0)
-		return netns__fail(err, fd, NETNS_STEP_BIND_CONFIGURATION,
+	if (dir < 0)
+		return netns__fail(err, dir, NETNS_STEP_BIND_CONFIGURATION,
 				   path);
-	dir = fdopendir(fd);
-	if (!dir) {
-		ret = netns__fail(err, -errno, NETNS_STEP_BIND_CONFIGURATION,
-				  path);
-		sys_close(fd);
-		return ret;
-	}
-	while (!ret && (errno = 0, entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-			ret = bind_file(path, entry->d_name, err);
-	}
-	closedir(dir);
+	do {
+		size = sys_getdents(dir, batch, sizeof(batch));
+		if (size < 0 && size != -ENOENT) /* it was removed */
+			ret = netns__fail(err, size,
+					  NETNS_STEP_BIND_CONFIGURATION, path);
+		for (offset = 0; offset < size && !ret;
+		     offset += entry->d_reclen) {
+			entry = (const void *)(batch + offset);
+			if (is_file(entry->d_name))
+				ret = bind_file(path, entry->d_name, err);
+		}
+	} while (size > 0 && !ret);
+	sys_close(dir);
 	return ret;
 }
 

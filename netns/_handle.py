@@ -316,9 +316,9 @@ class NetNS(Handle):
         """As `subprocess.run`, with the child born inside, as ``ip netns exec`` gives it.
 
         Its /sys shows this namespace and, of a namespace opened or created by
-        name, the files of ``/etc/netns/NAME`` lie over those of /etc: in a
-        mount namespace of the child's own. (For the network alone, call
-        `subprocess.run` in `do`.)
+        name, the files of ``/etc/netns/NAME`` lie over those of /etc (one that
+        /etc lacks is left out): in a mount namespace of the child's own. (For
+        the network alone, call `subprocess.run` in `do`.)
 
         Args:
             argv, input, capture_output, timeout, check, kwargs: as there.
@@ -328,7 +328,6 @@ class NetNS(Handle):
 
         Raises:
             ClosedError: the handle is closed.
-            NotFoundError: /etc lacks a file that is in /etc/netns/NAME.
             NotPermittedError: see below.
             What `subprocess.run` raises.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -77,10 +78,19 @@ def test_files_of_the_name(named: netns.NetNS) -> None:
 
 
 def test_a_file_that_etc_lacks(named: netns.NetNS) -> None:
-    (ETC / str(named.name) / "netns-test-lacks-this").touch()
-    with pytest.raises(netns.NotFoundError) as caught:
+    """It is left out; more files than one reading of the directory gives are all there."""
+    for n in range(100):
+        (ETC / str(named.name) / f"netns-test-lacks-this-{n:03}").touch()
+    done = named.run("ls /etc; " + SHOW, shell=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.endswith(f"nameserver {NAMESERVER}\n")
+    assert "netns-test-lacks-this" not in done.stdout
+
+
+def test_a_directory_where_etc_has_a_file(named: netns.NetNS) -> None:
+    (ETC / str(named.name) / "passwd").mkdir()
+    with pytest.raises(netns.Error) as caught:
         named.run(["true"])
-    assert caught.value.path == "/etc/netns-test-lacks-this"
+    assert (caught.value.errno, caught.value.path) == (errno.ENOTDIR, "/etc/passwd")
 
 
 def test_as_subprocess_run(ns: netns.NetNS) -> None:

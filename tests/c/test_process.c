@@ -38,6 +38,18 @@ static void *dress(void *argument)
 	return NULL;
 }
 
+/* More than one reading of their directory gives. */
+static void write_many(const char *prefix)
+{
+	char path[128];
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		snprintf(path, sizeof(path), "%s-%03d", prefix, i);
+		write_file(path, 0644, "");
+	}
+}
+
 static void *misname(void *argument)
 {
 	static const char *const names[] = { "", ".", "..", "a/b" };
@@ -94,9 +106,16 @@ int main(void)
 	   "dress: a name without files");
 	if (mkdir("/etc/netns/netns-test-2", 0755) < 0)
 		bail("/etc/netns/netns-test-2");
-	write_file("/etc/netns/netns-test-2/lacking", 0644, "");
+	write_many("/etc/netns/netns-test-2/lacking");
+	write_file("/etc/netns/netns-test-2/resolv.conf", 0644, "second");
 	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.ret == -ENOENT, "dress: a file that /etc lacks");
+	ok(dressed.ret == 0 && !strcmp(dressed.resolv, "second"),
+	   "dress: files that /etc lacks are left out, the others not");
+	if (mkdir("/etc/hosts", 0755) < 0)
+		bail("/etc/hosts");
+	write_file("/etc/netns/netns-test-2/hosts", 0644, "");
+	pthread_join(start(dress, &dressed), NULL);
+	ok(dressed.ret == -ENOTDIR, "dress: a file where /etc has a directory");
 	pthread_join(start(misname, NULL), NULL);
 	netns_unref(dressed.ns);
 	return done();

@@ -18,8 +18,11 @@ import pytest
 import netns
 from netns._handle import call
 from netns._native import lib
-from support import PREFIX, RUN, here, mountinfo, on_a_thread, world
+from support import LIBC, PREFIX, RUN, here, mountinfo, on_a_thread, world
 from sweep import Fault, Outcome, calls, inject, plan, trace
+
+CLONE_NEWNS = 0x20000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 
 pytestmark = [pytest.mark.seam, pytest.mark.timeout(600)]
 
@@ -124,6 +127,16 @@ class Stage:
     def make_sockets(self) -> None:
         for sock in netns.sockets([self.ns, self.other, self.foreign]):
             sock.close()
+
+    def own_etc(self) -> None:
+        """For this thread alone: files of the namespace's, with and without one in /etc."""
+        assert LIBC.unshare(CLONE_NEWNS) == 0
+        assert LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+        assert LIBC.mount(b"none", b"/etc", b"tmpfs", 0, None) == 0
+        files = Path("/etc/netns", self.taken)
+        files.mkdir(parents=True)
+        for path in (files / "hosts", files / "resolv.conf", Path("/etc/resolv.conf")):
+            path.touch()
 
     def dress(self) -> None:
         call(lib.netns_dress, self.taken.encode())
@@ -277,6 +290,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "sockets": ("warm", "make_sockets", "nothing"),
     "tour": ("warm", "tour", "nothing"),
     "dress": ("nothing", "dress", "nothing"),
+    "dress, files too": ("own_etc", "dress", "nothing"),
     "set": ("warm", "set", "nothing"),
     "new": ("nothing", "new", "nothing"),
     "create": ("nothing", "create", "clean"),
