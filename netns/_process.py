@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from _thread import allocate_lock, start_new_thread
 from os import fsencode
 
+from ._errand import Errand
 from ._handle import call
 from ._native import ffi, lib
 
@@ -22,52 +22,14 @@ def dress(ns: NetNS) -> None:
     call(lib.netns_dress, fsencode(ns._name) if ns._name else ffi.NULL)
 
 
-class _Birth:
-    """A child begun on a thread made for it, which is inside when it forks."""
+def birth(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> Errand:
+    """Gives a child begun on a thread made for it, which is inside when it forks."""
 
-    def __init__(self, ns: NetNS, args: Any, kwargs: dict[str, Any]) -> None:
-        self.ns = ns
-        self.args = args
-        self.kwargs = kwargs
-        self.lock = allocate_lock()
-        self.over = allocate_lock()
-        self.child: subprocess.Popen[Any] | None = None
-        self.error: BaseException | None = None
-        self.given_up = False
+    def work() -> subprocess.Popen[Any]:
+        dress(ns)
+        return subprocess.Popen(argv, **kwargs)
 
-    def begin(self) -> None:
-        try:
-            dress(self.ns)
-            child = subprocess.Popen(self.args, **self.kwargs)
-            with self.lock:
-                self.child = child
-                given_up = self.given_up
-            if given_up:
-                end(child)
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.over.release()
-
-    def wait(self) -> subprocess.Popen[Any]:
-        # Not a threading.Thread, whose start() an interrupt breaks for good.
-        self.over.acquire()
-        try:
-            start_new_thread(self.begin, ())
-            self.over.acquire()
-            error, self.error = self.error, None
-            if error is not None:
-                raise error
-            assert self.child is not None
-            return self.child
-        except BaseException:
-            # Interrupted: nobody will ever know of the child.
-            with self.lock:
-                self.given_up = True
-                child, self.child = self.child, None
-            if child is not None:
-                end(child)
-            raise
+    return Errand("netns-birth", work, end)
 
 
 def end(child: subprocess.Popen[Any]) -> None:
@@ -77,7 +39,8 @@ def end(child: subprocess.Popen[Any]) -> None:
 
 
 def popen(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> subprocess.Popen[Any]:
-    return _Birth(ns, argv, kwargs).wait()
+    child: subprocess.Popen[Any] = birth(ns, argv, kwargs).wait()
+    return child
 
 
 def run(

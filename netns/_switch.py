@@ -87,36 +87,17 @@ def run_in_thread(
     ns: NetNS, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> T:
     """fn's result, or its exception, from a thread that lives in ns and ends."""
-    from contextvars import copy_context
-    from threading import Thread
+    from ._errand import Errand
+    from ._handle import opened
 
-    from ._handle import current, lent
+    host = opened(lib.netns_current, lent=True)
 
-    with current() as here:
-        host = lent(here)
-    context = copy_context()
-    results: list[T] = []
-    errors: list[BaseException] = []
+    def work() -> T:
+        move_in(ns)
+        return fn(host, *args, **kwargs)
 
-    def body() -> None:
-        try:
-            move_in(ns)
-            results.append(context.run(fn, host, *args, **kwargs))
-        except BaseException as error:
-            errors.append(error)
-
-    # A daemon: a caller that was interrupted does not wait for the body, and
-    # neither does the interpreter's end.
-    thread = Thread(target=body, name="netns-do", daemon=True)
-    thread.start()
-    thread.join()
-    if results:
-        return results[0]
-    error = errors.pop()
-    try:
-        raise error
-    finally:
-        del error  # its traceback holds this frame, which would hold it
+    result: T = Errand("netns-do", work).wait()
+    return result
 
 
 def do(

@@ -27,7 +27,9 @@ from support import (
     Capabilities,
     checked_on_a_thread,
     descriptors,
+    ends,
     here,
+    interrupt_at_random,
     link,
     on_a_thread,
     task_links,
@@ -397,6 +399,46 @@ def test_do_in_thread_carries_exceptions_over(ns: netns.NetNS) -> None:
     with pytest.raises(KeyboardInterrupt, match="potato") as caught:
         ns.do_in_thread(potato)
     assert caught.traceback[-1].name == "potato"
+
+
+def test_the_thread_of_do_in_thread_is_known(ns: netns.NetNS) -> None:
+    traced: list[str] = []
+
+    def body(host: netns.NetNS) -> tuple[str, bool, threading.Thread]:
+        thread = threading.current_thread()
+        return thread.name, thread.daemon, thread
+
+    if sys.version_info >= (3, 10):
+        threading.setprofile(lambda frame, event, arg: traced.append(frame.f_code.co_name))
+    try:
+        name, daemon, thread = ns.do_in_thread(body)
+    finally:
+        threading.setprofile(None)
+    assert (name, daemon) == ("netns-do", True)
+    assert sys.version_info < (3, 10) or "body" in traced
+    for _ in range(1000):  # the last thing that goes with a thread
+        if thread not in threading.enumerate():
+            break
+        os.sched_yield()
+    assert thread not in threading.enumerate()
+
+
+def test_do_in_thread_interrupted_anywhere(ns: netns.NetNS) -> None:
+    """Whoever waits is let go, every body ends, and threads can be started after."""
+    home, threads = here(), set(task_links())
+    begun = ended = 0
+
+    def body(host: netns.NetNS) -> None:
+        nonlocal begun, ended
+        begun += 1
+        threading.current_thread()
+        ended += 1
+
+    for _ in interrupt_at_random(3, lambda: ns.do_in_thread(body)):
+        assert here() == home
+    assert [tid for tid in set(task_links()) - threads if not ends(tid)] == []
+    assert begun == ended > 10
+    on_a_thread(lambda: None)
 
 
 def test_fork_inside_a_body(ns: netns.NetNS) -> None:
