@@ -16,6 +16,7 @@ from ._native import Guard, Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio.subprocess
     import socket as sockets
     import subprocess
     from collections.abc import Callable, Coroutine
@@ -361,6 +362,43 @@ class NetNS(Handle):
         from ._process import popen
 
         return popen(self, argv, kwargs)
+
+    async def create_subprocess_exec(
+        self,
+        program: Any,
+        *args: Any,
+        stdin: Any = None,
+        stdout: Any = None,
+        stderr: Any = None,
+        limit: int = 65536,
+        **kwds: Any,
+    ) -> asyncio.subprocess.Process:
+        """As `asyncio.create_subprocess_exec`, with the child born inside, as by `run`.
+
+        The event loop runs on while the child is begun, and is at home; it
+        needs no child watcher.
+
+        Args:
+            program, args, stdin, stdout, stderr, limit, kwds: as there.
+
+        Returns:
+            An `asyncio.subprocess.Process`.
+
+        Raises:
+            InvalidValueError: an option for text, for buffers or for a shell.
+            What `popen` raises. When the call is cancelled, its child has been
+            killed and waited for by the time that CancelledError is raised.
+
+        Thread: the event loop's does not move; else as `run`. Privilege: as
+            `run`.
+        Since: Linux 4.9; from 5.3 on without a thread that waits for the child
+            (pidfd_open).
+        Source: ip-netns(8), mount_namespaces(7), pidfd_open(2).
+        """
+        from ._async_process import create
+
+        pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        return await create(self, [program, *args], limit, {**pipes, **kwds})
 
     def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket:
         """A socket that lives in the namespace, for use from anywhere.

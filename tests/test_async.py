@@ -7,15 +7,22 @@ import contextlib
 import contextvars
 import functools
 import gc
+import os
+import signal
 import subprocess
 import sys
+import threading
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
 import netns
+from netns import _process
 from support import here, task_links
 
 
@@ -506,3 +513,254 @@ def test_a_dropped_coroutine_cleans_up_inside(ns: netns.NetNS) -> None:
     del running
     assert seen == [link(ns)]
     assert here() == home
+
+
+# create_subprocess_exec
+
+LOOK = 'readlink /proc/self/ns/net; read line; echo "$line" >&2; exit 3'
+
+
+def begun_here() -> list[str]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread ended
+            found += (task / "children").read_text().split()
+    return found
+
+
+async def talk(child: asyncio.subprocess.Process, input: bytes | None = None) -> Any:
+    return await child.communicate(input)
+
+
+def test_a_child_is_born_inside(ns: netns.NetNS, run_main: Run) -> None:
+    async def main() -> None:
+        async with bystander() as turns:
+            child = await ns.create_subprocess_exec(
+                "sh", "-c", LOOK, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd="/"
+            )
+            assert isinstance(child, asyncio.subprocess.Process)
+            assert child.returncode is None
+            assert str(child.pid) in begun_here()
+            assert os.readlink(f"/proc/{child.pid}/ns/net") == link(ns)
+            out, err = await child.communicate(b"potato\n")
+        assert (out, err) == (link(ns).encode() + b"\n", b"potato\n")
+        assert await child.wait() == 3
+        assert child.returncode == 3
+        assert turns[0] > 1
+        for late in (child.kill, child.terminate):
+            with pytest.raises(ProcessLookupError):
+                late()
+
+    run_main(main())
+    assert begun_here() == []
+
+
+def test_streams_of_a_child(ns: netns.NetNS, run_main: Run) -> None:
+    async def main() -> None:
+        child = await ns.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE, limit=100)
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is None
+        for line in (b"one\n", b"two\n"):
+            child.stdin.write(line)
+            await child.stdin.drain()
+            assert await child.stdout.readline() == line
+        child.stdin.write(b"x" * 300 + b"\n")
+        with pytest.raises(ValueError, match="limit"):
+            await child.stdout.readline()
+        child.stdin.close()
+        await child.stdin.wait_closed()
+        assert len(await child.stdout.read()) <= 301
+        assert [*await asyncio.gather(child.wait(), child.wait())] == [0, 0]
+
+    run_main(main())
+
+
+def test_communicate_as_asyncio_does_it(ns: netns.NetNS, run_main: Run) -> None:
+    data = bytes(range(256)) * 4096
+
+    async def main() -> None:
+        echo = await ns.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE, stderr=STDOUT)
+        assert await talk(echo, data) == (data, None)
+        deaf = await ns.create_subprocess_exec("true", stdin=PIPE)
+        assert await talk(deaf, data) == (None, None)
+        assert deaf.returncode == 0
+        quiet = await ns.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+        assert await talk(quiet) == (b"", None)
+        mute = await ns.create_subprocess_exec("echo", stdin=DEVNULL, stdout=DEVNULL)
+        assert await talk(mute) == (None, None)
+        many = [await ns.create_subprocess_exec("echo", str(n), stdout=PIPE) for n in range(8)]
+        answers = await asyncio.gather(*(talk(child) for child in many))
+        assert answers == [(f"{n}\n".encode(), None) for n in range(8)]
+
+    run_main(main())
+
+
+def test_signals_to_a_child(ns: netns.NetNS, run_main: Run) -> None:
+    async def main() -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1):
+            child = await ns.create_subprocess_exec("sleep", "60")
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(child.wait(), 0.01)
+            if number == signal.SIGTERM:
+                child.terminate()
+            elif number == signal.SIGKILL:
+                child.kill()
+            else:
+                child.send_signal(number)
+            assert await child.wait() == child.returncode == -number
+
+    run_main(main())
+
+
+def test_a_child_without_pidfds(
+    ns: netns.NetNS, run_main: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a Python that was built without them."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+    async def main() -> None:
+        threads = set(task_links())
+        child = await ns.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+        assert len(set(task_links()) - threads) >= 1
+        assert await talk(child, b"potato") == (b"potato", None)
+        killed = await ns.create_subprocess_exec("sleep", "60")
+        killed.kill()
+        assert await killed.wait() == -signal.SIGKILL
+
+    run_main(main())
+    assert begun_here() == []
+
+
+def test_the_loop_runs_on_while_a_child_is_begun(
+    ns: netns.NetNS, run_main: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dress = _process.dress
+    go_on = threading.Event()
+
+    def slow(ns: netns.NetNS) -> None:
+        dress(ns)
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(_process, "dress", slow)
+
+    async def main() -> None:
+        async with bystander() as turns:
+            birth = asyncio.ensure_future(ns.create_subprocess_exec("true"))
+            while turns[0] < 100:
+                await asyncio.sleep(0)
+            assert not birth.done()
+            go_on.set()
+            assert await (await birth).wait() == 0
+
+    run_main(main())
+
+
+@pytest.mark.parametrize("impatient", [False, True])
+def test_cancelled_before_a_child_is_born(
+    ns: netns.NetNS, run_main: Run, monkeypatch: pytest.MonkeyPatch, impatient: bool
+) -> None:
+    """It is killed and waited for before the call ends, however often cancelled."""
+    popen = subprocess.Popen
+    begun: list[subprocess.Popen[bytes]] = []
+    late = threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        assert late.wait(30)
+        begun.append(popen(*args, **kwargs))
+        return begun[0]
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+
+    async def main() -> None:
+        birth = asyncio.ensure_future(ns.create_subprocess_exec("sleep", "60", stdout=PIPE))
+        for _ in range(1 + impatient):
+            await asyncio.sleep(0.01)
+            birth.cancel()
+        await asyncio.sleep(0.01)
+        assert not birth.done()
+        late.set()
+        with pytest.raises(asyncio.CancelledError):
+            await birth
+        assert begun[0].returncode == -signal.SIGKILL
+
+    run_main(main())
+    assert begun_here() == []
+
+
+def test_cancelled_at_any_turn(ns: netns.NetNS, run_main: Run) -> None:
+    """The leak guard looks for descriptors and threads, and this for children."""
+    outcomes: Counter[bool] = Counter()
+
+    async def main() -> None:
+        for turn in range(40):
+            birth = asyncio.ensure_future(
+                ns.create_subprocess_exec("sleep", "60", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+            )
+            if turn % 2:
+                while not begun_here() and not birth.done():
+                    await asyncio.sleep(0)
+                turn //= 8
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            birth.cancel()
+            try:
+                child = await birth
+            except asyncio.CancelledError:
+                outcomes[False] += 1
+            else:
+                outcomes[True] += 1
+                child.kill()
+                await child.communicate()
+            assert begun_here() == []
+
+    run_main(main())
+    assert outcomes[False] > 10
+
+
+def test_a_child_that_cannot_be_begun(ns: netns.NetNS, run_main: Run) -> None:
+    async def main() -> None:
+        with pytest.raises(FileNotFoundError):
+            await ns.create_subprocess_exec("/nonexistent/command", stdout=PIPE)
+        for name in ("text", "shell", "bufsize"):
+            with pytest.raises(netns.InvalidValueError):
+                await ns.create_subprocess_exec("true", **{name: 1})
+        with netns.new() as other:
+            pass
+        with pytest.raises(netns.ClosedError):
+            await other.create_subprocess_exec("true")
+
+    run_main(main())
+
+
+def test_a_child_begun_in_a_body(ns: netns.NetNS, run_main: Run) -> None:
+    async def body(host: netns.NetNS, other: netns.NetNS) -> bytes:
+        args = "readlink", "/proc/self/ns/net"
+        child = await other.create_subprocess_exec(*args, stdout=PIPE)
+        out, _ = await child.communicate()
+        assert here() == link(ns)
+        assert out is not None
+        return out
+
+    async def main() -> None:
+        with netns.new() as other:
+            assert await ns.do_async(body, other) == link(other).encode() + b"\n"
+
+    run_main(main())
+    assert begun_here() == []
+
+
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_child_that_outlives_its_loop(ns: netns.NetNS) -> None:
+    """As asyncio has it: a warning, and no descriptor that stays."""
+
+    async def main() -> int:
+        return (await ns.create_subprocess_exec("sleep", "60", stdout=PIPE)).pid
+
+    pid = asyncio.run(main())
+    gc.collect()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    subprocess._cleanup()  # type: ignore[attr-defined]
