@@ -178,7 +178,7 @@ class Child(Process):
             return
         # The child may not read all, or nothing.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if input is not None:
+            if input is not None and not self.stdin.is_closing():
                 self.stdin.write(input)
             await self.stdin.drain()
         self.stdin.close()

@@ -515,6 +515,40 @@ def test_a_dropped_coroutine_cleans_up_inside(ns: netns.NetNS) -> None:
     assert here() == home
 
 
+def test_steps_within_steps(ns: netns.NetNS) -> None:
+    """As eager tasks begin them; what the loop does of its own comes back each time."""
+
+    async def look() -> str:
+        await asyncio.sleep(0)
+        return here()
+
+    async def body(host: netns.NetNS, *others: netns.NetNS) -> list[asyncio.Future[str]]:
+        loop = asyncio.get_running_loop()
+        found: list[asyncio.Future[str]] = [asyncio.create_task(look())]
+        if others:
+            with pytest.raises(StopIteration) as ended:
+                others[0].do_async(body, *others[1:]).send(None)
+            found += ended.value.value
+        return [*found, asyncio.create_task(look()), loop.run_in_executor(None, here)]
+
+    async def look_up(*args: object, **kwargs: object) -> list[Any]:
+        return ["looked up by the user's own"]
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.getaddrinfo = look_up  # type: ignore[method-assign]
+        factory = loop.get_task_factory()
+        with netns.new() as other:
+            found = await asyncio.gather(*await ns.do_async(body, other, ns))
+            there = [link(ns), link(other), link(ns)]
+            assert found == there + [link(ns)] * 2 + [link(other)] * 2 + [link(ns)] * 2
+        assert loop.getaddrinfo == look_up
+        assert loop.get_task_factory() is factory
+        assert await loop.run_in_executor(None, here) == here()
+
+    asyncio.run(main())
+
+
 # create_subprocess_exec
 
 LOOK = 'readlink /proc/self/ns/net; read line; echo "$line" >&2; exit 3'
