@@ -77,6 +77,18 @@ def test_files_of_the_name(named: netns.NetNS) -> None:
     assert subprocess.run(command, capture_output=True, text=True).stdout == done.stdout
 
 
+def test_files_of_the_name_under_asyncio(named: netns.NetNS) -> None:
+    async def main() -> bytes:
+        child = await named.create_subprocess_exec("sh", "-c", SHOW, stdout=subprocess.PIPE)
+        out, _ = await child.communicate()
+        return out
+
+    mounts = mount_namespace()
+    lines = asyncio.run(main()).decode().splitlines()
+    assert lines == [link(named), "lo", f"nameserver {NAMESERVER}"]
+    assert mount_namespace() == mounts
+
+
 def test_a_file_that_etc_lacks(named: netns.NetNS) -> None:
     """It is left out; more files than one reading of the directory gives are all there."""
     for n in range(100):
