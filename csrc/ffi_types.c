@@ -57,7 +57,7 @@ struct tour {
 	PyObject_HEAD int64_t guard;
 };
 
-static PyObject *host_key;
+static PyObject *host_key, *socket_name, *new_name, *init_name;
 static PyTypeObject *handle_type, *guard_type, *tour_type;
 
 static void free_object(PyObject *obj)
@@ -290,14 +290,21 @@ void netns__forget_host(void)
  * then would close it twice if the socket has it already.
  * Solution: the empty socket is made first, and fed from here, where handlers
  * run only in socket.socket.__init__ itself; fileno() tells who the owner is.
+ *
+ * Family, type and protocol are the arguments from `first` on.
  */
-static int feed(PyObject *sock, PyObject *class, int family, int type,
-		int protocol, int fd)
+static int feed(PyObject *sock, PyObject *class, PyObject *args,
+		Py_ssize_t first, int fd)
 {
-	PyObject *exception, *value, *traceback, *fed, *owned;
+	PyObject *exception, *value, *traceback, *number, *fed = NULL, *owned;
 
-	fed = PyObject_CallMethod(class, "__init__", "Oiiii", sock, family,
-				  type, protocol, fd);
+	number = PyLong_FromLong(fd);
+	if (number)
+		fed = PyObject_CallMethodObjArgs(
+			class, init_name, sock, PyTuple_GetItem(args, first),
+			PyTuple_GetItem(args, first + 1),
+			PyTuple_GetItem(args, first + 2), number, NULL);
+	Py_XDECREF(number);
 	if (fed) {
 		Py_DECREF(fed);
 		return 0;
@@ -313,20 +320,21 @@ static int feed(PyObject *sock, PyObject *class, int family, int type,
 
 static PyObject *socket_class(void)
 {
-	PyObject *name = PyUnicode_FromString("socket"), *module, *class;
-
-	if (!name)
-		return NULL;
 	/* Looked up first: importing what is there costs ten times as much. */
-	module = PyImport_GetModule(name);
+	PyObject *module = PyImport_GetModule(socket_name), *class;
+
 	if (!module && !PyErr_Occurred())
-		module = PyImport_Import(name);
-	Py_DECREF(name);
+		module = PyImport_Import(socket_name);
 	if (!module)
 		return NULL;
-	class = PyObject_GetAttrString(module, "socket");
+	class = PyObject_GetAttr(module, socket_name);
 	Py_DECREF(module);
 	return class;
+}
+
+static PyObject *empty_socket(PyObject *class)
+{
+	return PyObject_CallMethodObjArgs(class, new_name, class, NULL);
 }
 
 static PyObject *handle_socket(PyObject *obj, PyObject *args)
@@ -340,7 +348,7 @@ static PyObject *handle_socket(PyObject *obj, PyObject *args)
 		return NULL;
 	class = socket_class();
 	if (class)
-		sock = PyObject_CallMethod(class, "__new__", "O", class);
+		sock = empty_socket(class);
 	if (!sock)
 		goto out;
 	Py_BEGIN_ALLOW_THREADS fd =
@@ -350,7 +358,7 @@ static PyObject *handle_socket(PyObject *obj, PyObject *args)
 		fail(&err);
 		Py_CLEAR(sock);
 	}
-	else if (feed(sock, class, family, type, protocol, fd) < 0)
+	else if (feed(sock, class, args, 0, fd) < 0)
 	{
 		Py_CLEAR(sock);
 	}
@@ -366,7 +374,7 @@ static PyObject *empty_sockets(PyObject *class, Py_ssize_t count)
 	Py_ssize_t i;
 
 	for (i = 0; list && i < count; i++) {
-		sock = PyObject_CallMethod(class, "__new__", "O", class);
+		sock = empty_socket(class);
 		if (!sock || PyList_SetItem(list, i, sock) < 0)
 			Py_CLEAR(list);
 	}
@@ -374,15 +382,15 @@ static PyObject *empty_sockets(PyObject *class, Py_ssize_t count)
 }
 
 /* All of them, or none: those that are fed already are closed. */
-static int feed_all(PyObject *list, PyObject *class, int family, int type,
-		    int protocol, const int *fds)
+static int feed_all(PyObject *list, PyObject *class, PyObject *args,
+		    Py_ssize_t first, const int *fds)
 {
 	PyObject *exception, *value, *traceback, *closed;
 	Py_ssize_t i, j, count = PyList_Size(list);
 
 	for (i = 0; i < count; i++) {
-		if (feed(PyList_GetItem(list, i), class, family, type, protocol,
-			 fds[i]) < 0)
+		if (feed(PyList_GetItem(list, i), class, args, first, fds[i]) <
+		    0)
 			break;
 	}
 	if (i == count)
@@ -439,7 +447,7 @@ static PyObject *make_sockets(PyObject *unused, PyObject *args)
 		fail(&err);
 		Py_CLEAR(list);
 	}
-	else if (feed_all(list, class, family, type, protocol, fds) < 0)
+	else if (feed_all(list, class, args, 1, fds) < 0)
 	{
 		Py_CLEAR(list);
 	}
@@ -659,7 +667,10 @@ int netns__add_types(void)
 	int ret = -1;
 
 	host_key = PyUnicode_InternFromString("netns.host");
-	if (module && host_key)
+	socket_name = PyUnicode_InternFromString("socket");
+	new_name = PyUnicode_InternFromString("__new__");
+	init_name = PyUnicode_InternFromString("__init__");
+	if (module && host_key && socket_name && new_name && init_name)
 		ret = add_type(module, "Handle", &handle_spec, &handle_type);
 	if (!ret)
 		ret = add_type(module, "Tour", &tour_spec, &tour_type);
