@@ -60,6 +60,7 @@ struct thread {
 #define LINK_UNKNOWN (-1)
 #define LINK_ABSENT  (-2)
 
+struct thread *netns__recorded(void);
 int netns__thread(struct thread **thread, struct netns_error *err);
 int netns__ready(struct netns_error *err);
 void netns__recall(int64_t guard);
@@ -71,6 +72,7 @@ int netns__in_thread(void *(*run)(void *), void *arg, struct netns_error *err);
 int netns__go_home(struct thread *thread, struct netns_error *err);
 bool netns__has_guard(const struct thread *thread, int64_t guard);
 uint64_t netns__outermost_home(void);
+bool netns__is_prepared(int64_t guard);
 
 /* rundir.c */
 

@@ -57,6 +57,49 @@ struct tour {
 	PyObject_HEAD int64_t guard;
 };
 
+/*
+ * the GIL
+ *
+ * Problem: a thread that releases the GIL for a switch of a few microseconds
+ * stands behind every busy Python thread, for 5 ms each, to get it back.
+ * Rejected: never releasing it: a system call may wait where nobody foresaw it.
+ * Solution: releasing it is the rule; who asks for it keeps it, in SWITCH()
+ * alone, and there only where nothing is locked and no path is looked up.
+ */
+static atomic_int keep_gil;
+
+int netns__keep_gil(int on)
+{
+	return atomic_exchange(&keep_gil, on);
+}
+
+static PyThreadState *begin_switch(int64_t guard)
+{
+#ifdef Py_GIL_DISABLED
+	/* There is none; a thread that stays attached makes the collector wait. */
+	(void)guard;
+#else
+	if (atomic_load_explicit(&keep_gil, memory_order_relaxed) &&
+	    netns__is_prepared(guard))
+		return NULL;
+#endif
+	return PyEval_SaveThread();
+}
+
+static void end_switch(PyThreadState *state)
+{
+	if (state)
+		PyEval_RestoreThread(state);
+}
+
+/* guard: the one that is left or moved on; 0 to enter. */
+#define SWITCH(guard, call)                                  \
+	do {                                                 \
+		PyThreadState *state_ = begin_switch(guard); \
+		call;                                        \
+		end_switch(state_);                          \
+	} while (0)
+
 static PyObject *host_key, *socket_name, *new_name, *init_name;
 static PyTypeObject *handle_type, *guard_type, *tour_type;
 
@@ -466,9 +509,11 @@ static PyObject *tour_visit(PyObject *obj, PyObject *handle)
 
 	if (!PyObject_TypeCheck(handle, handle_type))
 		return fail_type(handle);
-	Py_BEGIN_ALLOW_THREADS ret =
-		netns_visit(self->guard, ((struct handle *)handle)->ns, &err);
-	Py_END_ALLOW_THREADS if (ret < 0) return fail(&err);
+	SWITCH(self->guard,
+	       ret = netns_visit(self->guard, ((struct handle *)handle)->ns,
+				 &err));
+	if (ret < 0)
+		return fail(&err);
 	Py_RETURN_NONE;
 }
 
@@ -513,8 +558,8 @@ static int leave(struct guard *self, struct netns_error *err)
 		if (guard <= 0)
 			return 1;
 	} while (!atomic_compare_exchange_weak(&self->guard, &guard, 0));
-	Py_BEGIN_ALLOW_THREADS ret = netns_leave(guard, err);
-	Py_END_ALLOW_THREADS return ret < 0 ? -1 : 0;
+	SWITCH(guard, ret = netns_leave(guard, err));
+	return ret < 0 ? -1 : 0;
 }
 
 static PyObject *guard_enter(PyObject *obj, PyObject *unused)
@@ -527,10 +572,9 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 	(void)unused;
 	if (!atomic_compare_exchange_strong(&self->guard, &outside, ENTERING))
 		return misused();
-	Py_BEGIN_ALLOW_THREADS guard =
-		self->handle ? netns_enter(self->handle->ns, &err)
-			     : netns_tour(&err);
-	Py_END_ALLOW_THREADS atomic_store(&self->guard, guard < 0 ? 0 : guard);
+	SWITCH(0, guard = self->handle ? netns_enter(self->handle->ns, &err)
+				       : netns_tour(&err));
+	atomic_store(&self->guard, guard < 0 ? 0 : guard);
 	if (guard < 0)
 		return fail(&err);
 	atomic_store(&self->entered, true);

@@ -11,6 +11,9 @@ int netns__add_types(void);
 /* Drops the calling thread's memory of a host that it no longer comes from. */
 void netns__forget_host(void);
 
+/* Whether enter, leave and visit keep the GIL from now on; returns what was set before. */
+int netns__keep_gil(int on);
+
 /* cdef: end */
 
 #endif

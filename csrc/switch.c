@@ -136,6 +136,24 @@ static int check_return(struct netns *home, struct netns *target,
 		       : 1;
 }
 
+/*
+ * Whether the calling thread's next switch neither takes a lock, which a fork
+ * may hold for long, nor is known to look up a path: its record is made, its
+ * link is open and its home is known. guard: the one to leave or to move on; 0
+ * to enter. (A home that has changed is looked up all the same, among the
+ * thread's own files in /proc, which waits for nobody.)
+ */
+bool netns__is_prepared(int64_t guard)
+{
+	struct thread *t = netns__recorded();
+
+	if (!t)
+		return false;
+	if (guard)
+		return t->depth && t->frames[t->depth - 1].guard == guard;
+	return t->link >= 0 && *home_slot(t);
+}
+
 static int make_room(struct thread *t, struct netns_error *err)
 {
 	uint32_t room = t->room ? 2 * t->room : 8;
@@ -250,7 +268,7 @@ static int out_of_order(struct thread *t, int64_t guard,
 		ret = netns__go_home(t, err);
 		if (ret < 0)
 			return ret;
-	} else {
+	} else if ((uint64_t)guard >> 32 != t->serial) {
 		netns__recall(guard);
 	}
 	return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);

@@ -24,7 +24,7 @@ from ._errors import (
 from ._handle import NetNS, current, from_fd, from_pid, from_socket, from_thread, open
 from ._native import ffi, lib
 from ._socket import sockets
-from ._switch import abort_when_stranded, do, tour
+from ._switch import abort_when_stranded, do, keep_gil, tour
 
 __version__: str = ffi.string(lib.netns_version()).decode()
 
@@ -65,6 +65,7 @@ __all__ = [
     "from_thread",
     "identify",
     "is_netns",
+    "keep_gil",
     "names",
     "new",
     "nsids",

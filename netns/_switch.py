@@ -191,3 +191,30 @@ def abort_when_stranded(on: bool = True) -> bool:
     Source: abort(3).
     """
     return bool(lib.netns_abort_when_stranded(bool(on)))
+
+
+def keep_gil(on: bool = True) -> bool:
+    """Keep the GIL while a thread enters, leaves or visits, instead of releasing it.
+
+    For a thread that switches often beside busy Python threads: each release
+    may cost it the interpreter's switch interval (`sys.setswitchinterval`,
+    5 ms) to get the GIL back, for a switch of microseconds. Meant are the two
+    ends of `enter`, `do`, `tour` and each visit. All other calls release it
+    always; so do these where they would wait for a lock or look up a path: the
+    first of a thread, the first inside another body, and those that find the
+    guard not to be the innermost.
+
+    Not for a process that answers its own setns(2), by seccomp's user
+    notification, in a Python thread: that would wait for the GIL for ever.
+
+    Args:
+        on: whether to keep it.
+
+    Returns:
+        What was set before; at first False. On a free-threaded CPython, which
+        has no GIL to keep, it is remembered and changes nothing.
+
+    Thread: any; it holds for the whole process. Privilege: none. Since: any.
+    Source: setns(2).
+    """
+    return bool(lib.netns__keep_gil(bool(on)))
