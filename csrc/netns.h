@@ -12,7 +12,7 @@
  * the errno (positive), the step that failed and the path concerned, and leaves
  * it untouched on success. NULL is accepted. Besides the errors a call names,
  * any call may give EMFILE, ENFILE or ENOMEM, and, on a thread that could not
- * be brought home, ENOTRECOVERABLE (NETNS_STEP_STRANDED).
+ * be brought home, ENOTRECOVERABLE (NETNS_STEP_CHECK_STRANDED).
  *
  * Threads: a network namespace is a property of a thread. enter, leave, set,
  * current and host concern the calling thread alone. Every call may be made

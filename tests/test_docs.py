@@ -11,25 +11,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SAID = re.compile(r"^ *print\(.*\) +# ([^:\n]+).*$", re.MULTILINE)
+CSRC = ROOT / "csrc"
+PAGES = {
+    page: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+NEWLINE = "\n"
+BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SAID = re.compile(r"^ *print\(.*\) +# (.+?)(?:: .*)?$", re.MULTILINE)
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(language: str) -> list[tuple[str, str]]:
     return [
-        (f"{page.name}:{page.read_text()[: match.start()].count(chr(10)) + 1}", match.group(1))
-        for page in PAGES
-        for match in BLOCK.finditer(page.read_text())
+        (f"{page.relative_to(ROOT)}:{text[: match.start()].count(NEWLINE) + 1}", match.group(2))
+        for page, text in PAGES.items()
+        for match in BLOCK.finditer(text)
+        if match.group(1) == language
     ]
 
 
-@pytest.mark.parametrize(("where", "code"), blocks())
-def test_examples_print_what_they_say(where: str, code: str, tmp_path: Path) -> None:
-    run_directory = tmp_path / "run"
+def run(command: list[str], directory: Path) -> str:
+    """What it prints; names that it makes are in a run directory of its own."""
+    run_directory = directory / "run"
     try:
-        run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+        done = subprocess.run(
+            command,
             capture_output=True,
             text=True,
             timeout=60,
@@ -38,5 +43,34 @@ def test_examples_print_what_they_say(where: str, code: str, tmp_path: Path) -> 
     finally:
         if run_directory.exists():
             subprocess.run(["umount", run_directory], check=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == SAID.findall(code)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_block_is_run() -> None:
+    languages = {found.group(1) for text in PAGES.values() for found in BLOCK.finditer(text)}
+    others = {language for language in languages if not language.startswith("{")}
+    assert others <= {"python", "sh", "c", "text"}
+
+
+@pytest.mark.parametrize(("where", "code"), blocks("python"))
+def test_examples_print_what_they_say(where: str, code: str, tmp_path: Path) -> None:
+    printed = run([sys.executable, "-W", "error", "-c", code], tmp_path)
+    assert printed.splitlines() == SAID.findall(code)
+
+
+@pytest.mark.parametrize(("where", "code"), blocks("sh"))
+def test_shell_examples_run(where: str, code: str, tmp_path: Path) -> None:
+    run(["sh", "-euc", code], tmp_path)
+
+
+@pytest.mark.parametrize(("where", "code"), blocks("c"))
+def test_c_examples_compile_and_run(where: str, code: str, tmp_path: Path) -> None:
+    program = tmp_path / "example"
+    program.with_suffix(".c").write_text(code)
+    sources = [path for path in CSRC.glob("*.c") if not re.match("ffi_|fault", path.name)]
+    options = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", CSRC]
+    subprocess.run(
+        ["cc", *options, "-o", program, program.with_suffix(".c"), *sources], check=True
+    )
+    run([str(program)], tmp_path)

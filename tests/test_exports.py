@@ -41,6 +41,12 @@ def test_functions_and_methods_are_documented() -> None:
             assert [word for word in DOCUMENTED if word not in doc] == [], function
 
 
+def test_the_reference_has_all_that_is_public() -> None:
+    page = (CSRC.parent / "docs/api.md").read_text()
+    documented = re.findall(r"^\.\. auto(?:function|class|exception):: (\w+)", page, re.MULTILINE)
+    assert sorted(documented) == netns.__all__
+
+
 def test_version_is_the_headers() -> None:
     match = re.search(r'NETNS_VERSION "(.+)"', (CSRC / "netns.h").read_text())
     assert match is not None
