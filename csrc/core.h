@@ -73,6 +73,8 @@ int netns__go_home(struct thread *thread, struct netns_error *err);
 bool netns__has_guard(const struct thread *thread, int64_t guard);
 uint64_t netns__outermost_home(void);
 bool netns__is_prepared(int64_t guard);
+int netns__visit_new(struct netns_error *err);
+bool netns__may_not_return(int ret, const struct netns_error *err);
 
 /* rundir.c */
 
@@ -95,6 +97,9 @@ void netns__strip(char *path);
 
 int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err);
+int netns__place_beside(struct place *place, const struct place *other,
+			const char *rundir, const char *name,
+			struct netns_error *err);
 void netns__place_done(struct place *place);
 bool netns__is_leftover(const struct stat *st);
 

@@ -1,11 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Namespaces made, pinned and unpinned. */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "core.h"
 #include "sys.h"
+
+/*
+ * new
+ *
+ * Problem: unshare(2) moves the thread that calls it, which is to be where it
+ * was afterwards.
+ * Rejected: a thread made for it each time (half as much again), a process
+ * (twice); one thread kept for it: it acts with the credentials it was born
+ * with, not its caller's, and a process that has it can't unshare(2) its user
+ * namespace any more.
+ * Solution: a visit of the calling thread, as to any other namespace: home is
+ * proven and the way back known before. A thread made for it where there is
+ * none.
+ */
+static int open_new(int *fd, struct netns_error *err)
+{
+	int ret = netns__open_here(fd, err);
+
+	if (ret < 0 && err)
+		err->step = NETNS_STEP_OPEN_NEW;
+	return ret;
+}
+
+static int make_by_visit(int *fd, struct netns_error *err)
+{
+	int64_t guard = netns_tour(err);
+	int left, ret;
+
+	if (guard < 0)
+		return (int)guard;
+	ret = netns__visit_new(err);
+	if (!ret)
+		ret = open_new(fd, err);
+	left = netns_leave(guard, err);
+	if (left < 0 && !ret)
+		sys_close(*fd);
+	return left < 0 ? left : ret;
+}
 
 struct birth {
 	int fd;
@@ -18,29 +57,26 @@ static void *give_birth(void *arg)
 	struct birth *birth = arg;
 
 	birth->ret = sys_unshare_net();
-	if (birth->ret < 0) {
+	if (birth->ret < 0)
 		netns__fail(birth->err, birth->ret, NETNS_STEP_UNSHARE, NULL);
-		return NULL;
-	}
-	birth->ret = netns__open_here(&birth->fd, birth->err);
-	if (birth->ret < 0 && birth->err)
-		birth->err->step = NETNS_STEP_OPEN_NEW;
+	else
+		birth->ret = open_new(&birth->fd, birth->err);
 	return NULL;
 }
 
 int netns_new(struct netns **ns, struct netns_error *err)
 {
-	struct birth birth = { .err = err };
-	pthread_t thread;
-	int ret = netns__ready(err);
+	struct netns_error kept;
+	struct birth birth = { .err = &kept };
+	int ret = make_by_visit(&birth.fd, &kept);
 
-	if (ret < 0)
-		return ret;
-	ret = netns__start(&thread, give_birth, &birth);
-	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_START_THREAD, NULL);
-	pthread_join(thread, NULL);
-	return birth.ret < 0 ? birth.ret : netns__wrap(birth.fd, ns, err);
+	if (netns__may_not_return(ret, &kept)) {
+		ret = netns__in_thread(give_birth, &birth, &kept);
+		if (!ret)
+			ret = birth.ret;
+	}
+	return ret < 0 ? netns__pass(err, &kept)
+		       : netns__wrap(birth.fd, ns, err);
 }
 
 /*
@@ -224,12 +260,41 @@ static int unmount(const struct place *place)
 	return ret == -ENOENT ? sys_umount(place->path) : ret;
 }
 
+static int delete_at(const struct place *place, struct netns_error *err)
+{
+	struct stat st = { 0 };
+	dev_t nsfs;
+	int ret;
+
+	ret = look(place, &st, err);
+	if (ret == 0 && !(place->is_name && netns__is_leftover(&st)))
+		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
+				  place->path);
+	nsfs = ret > 0 ? st.st_dev : 0;
+	/* More than once where something else was mounted over it. */
+	while (ret > 0) {
+		ret = unmount(place);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_UNMOUNT,
+					   place->path);
+		ret = sys_fstatat(place->dir, place->name, &st);
+		if (ret < 0)
+			netns__fail(err, ret, NETNS_STEP_UNLINK, place->path);
+		else if (st.st_dev == nsfs)
+			ret = look(place, &st, err);
+	}
+	/* A file that has content was there before: not ours to remove. */
+	if (ret < 0 || st.st_dev == nsfs || !S_ISREG(st.st_mode) || st.st_size)
+		return ret;
+	ret = sys_unlinkat(place->dir, place->name);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_UNLINK, place->path)
+		       : 0;
+}
+
 int netns_delete(const char *rundir, const char *target,
 		 struct netns_error *err)
 {
-	struct stat st = { 0 };
 	struct place place;
-	dev_t nsfs;
 	int ret;
 
 	ret = netns__ready(err);
@@ -238,31 +303,107 @@ int netns_delete(const char *rundir, const char *target,
 	ret = netns__place(&place, rundir, target, PLACE_CHANGE, err);
 	if (ret < 0)
 		return ret;
-	ret = look(&place, &st, err);
-	if (ret == 0 && !(place.is_name && netns__is_leftover(&st)))
-		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
-				  place.path);
-	nsfs = ret > 0 ? st.st_dev : 0;
-	/* More than once where something else was mounted over it. */
-	while (ret > 0) {
-		ret = unmount(&place);
-		if (ret < 0) {
-			netns__fail(err, ret, NETNS_STEP_UNMOUNT, place.path);
-			goto out;
-		}
-		ret = sys_fstatat(place.dir, place.name, &st);
-		if (ret < 0)
-			netns__fail(err, ret, NETNS_STEP_UNLINK, place.path);
-		else if (st.st_dev == nsfs)
-			ret = look(&place, &st, err);
-	}
-	/* A file that has content was there before: not ours to remove. */
-	if (ret < 0 || st.st_dev == nsfs || !S_ISREG(st.st_mode) || st.st_size)
-		goto out;
-	ret = sys_unlinkat(place.dir, place.name);
-	if (ret < 0)
-		netns__fail(err, ret, NETNS_STEP_UNLINK, place.path);
-out:
+	ret = delete_at(&place, err);
 	netns__place_done(&place);
 	return ret;
+}
+
+/*
+ * An unmount waits for a grace period of the kernel's RCU, and threads that
+ * wait at the same time wait for the same one. More of them than these have
+ * not been seen to gain.
+ */
+#define HELPERS 15
+
+struct batch {
+	const char *rundir;
+	const char *const *targets;
+	size_t count;
+	struct netns_error *errors;
+	struct place place; /* the run directory's, locked */
+	atomic_size_t next;
+	atomic_int failed;
+};
+
+static bool is_name(const char *target)
+{
+	return !strchr(target, '/');
+}
+
+static void delete_name(struct batch *b, size_t i)
+{
+	struct place place;
+	struct netns_error *err = &b->errors[i];
+	int ret = netns__place_beside(&place, &b->place, b->rundir,
+				      b->targets[i], err);
+
+	if (!ret)
+		ret = delete_at(&place, err);
+	if (ret < 0)
+		atomic_fetch_add(&b->failed, 1);
+}
+
+static void *delete_names(void *arg)
+{
+	struct batch *b = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&b->next, 1)) < b->count) {
+		if (is_name(b->targets[i]))
+			delete_name(b, i);
+	}
+	return NULL;
+}
+
+static void delete_together(struct batch *b, size_t names)
+{
+	pthread_t helpers[HELPERS];
+	size_t n = 0;
+
+	while (n < HELPERS && n + 1 < names &&
+	       !netns__start(&helpers[n], delete_names, b))
+		n++;
+	delete_names(b);
+	while (n)
+		pthread_join(helpers[--n], NULL);
+}
+
+int netns_delete_many(const char *rundir, const char *const *targets,
+		      size_t count, struct netns_error *errors)
+{
+	struct batch b = { .rundir = rundir,
+			   .targets = targets,
+			   .count = count,
+			   .errors = errors };
+	const char *name = NULL;
+	size_t i, names = 0;
+	int ret = 0;
+
+	for (i = 0; i < count; i++) {
+		errors[i].err = 0;
+		if (is_name(targets[i])) {
+			name = targets[i];
+			names++;
+		}
+	}
+	if (names > 1) {
+		struct netns_error err;
+
+		ret = netns__ready(&err);
+		if (!ret)
+			ret = netns__place(&b.place, rundir, name, PLACE_CHANGE,
+					   &err);
+		if (!ret) {
+			delete_together(&b, names);
+			netns__place_done(&b.place);
+		}
+	}
+	/* What is left, one by one: each has an error of its own to tell. */
+	for (i = 0; i < count; i++) {
+		if ((names > 1 && !ret && is_name(targets[i])))
+			continue;
+		if (netns_delete(rundir, targets[i], &errors[i]) < 0)
+			b.failed++;
+	}
+	return b.failed;
 }

@@ -128,11 +128,14 @@ int netns_current(struct netns **ns, struct netns_error *err);
 /*
  * netns_new - a handle on a new, nameless namespace
  *
- * It is gone with its last handle, thread and socket. The calling thread never
- * moves: a thread made for the purpose, all signals blocked, calls unshare(2),
- * hands over a descriptor and ends.
+ * It is gone with its last handle, thread and socket. The calling thread is in
+ * it for the one call (so is a signal handler that runs on it meanwhile) and
+ * home again; the way back is known before, as by netns_enter(). Where it could
+ * not come home, a thread made for the purpose, all signals blocked, goes
+ * instead.
  *
- * Errors: EPERM; ENOSPC (user.max_net_namespaces); EAGAIN (no thread).
+ * Errors: EPERM; ENOSPC (user.max_net_namespaces); EAGAIN (no thread); those
+ * of netns_leave() with NETNS_STEP_RETURN.
  * Privilege: CAP_SYS_ADMIN in the caller's user namespace.
  * Source: unshare(2), network_namespaces(7).
  */
@@ -410,6 +413,21 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
  */
 int netns_delete(const char *rundir, const char *target,
 		 struct netns_error *err);
+
+/*
+ * netns_delete_many - unpin many names and paths
+ *
+ * As netns_delete() for each; all are tried. Names are deleted by up to sixteen
+ * threads, which end with the call: so they share the kernel's waiting. Each
+ * name is to be given once.
+ *
+ * Returns how many failed. errors has count elements; the err of each is 0
+ * where the target is deleted.
+ *
+ * Errors and privilege: as netns_delete(), in errors.
+ */
+int netns_delete_many(const char *rundir, const char *const *targets,
+		      size_t count, struct netns_error *errors);
 
 /*
  * netns_names - the names in the run directory

@@ -208,6 +208,20 @@ out:
 				   : dir);
 }
 
+/* That of another name, by the descriptors of one that is open and outlives it. */
+int netns__place_beside(struct place *place, const struct place *other,
+			const char *rundir, const char *name,
+			struct netns_error *err)
+{
+	char dir[NETNS_PATH_SIZE];
+	int ret = split(place, rundir, name, dir, sizeof(dir));
+
+	place->dir = other->dir;
+	place->lock = other->lock;
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_ARGUMENT, name)
+		       : 0;
+}
+
 void netns__place_done(struct place *place)
 {
 	if (place->dir >= 0)

@@ -80,11 +80,6 @@ static int make_in_thread(struct batch *b)
 	return ret < 0 ? ret : b->ret < 0 ? b->ret : 0;
 }
 
-static bool may_not_return(int ret, const struct netns_error *err)
-{
-	return ret == -EPERM && err->step == NETNS_STEP_CHECK_RETURN;
-}
-
 int netns_sockets(struct netns *const *namespaces, size_t count, int family,
 		  int type, int protocol, int *fds, struct netns_error *err)
 {
@@ -98,7 +93,7 @@ int netns_sockets(struct netns *const *namespaces, size_t count, int family,
 			   .err = &kept };
 	int ret = make_by_visits(&b);
 
-	if (may_not_return(ret, &kept))
+	if (netns__may_not_return(ret, &kept))
 		ret = make_in_thread(&b);
 	return ret < 0 ? netns__pass(err, &kept) : 0;
 }
@@ -131,7 +126,7 @@ int netns_socket(struct netns *ns, int family, int type, int protocol,
 			   .fds = &fd,
 			   .err = &kept };
 
-	if (may_not_return(ret, &kept)) {
+	if (netns__may_not_return(ret, &kept)) {
 		ret = make_in_thread(&b);
 		if (!ret)
 			return fd;

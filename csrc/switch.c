@@ -154,6 +154,12 @@ bool netns__is_prepared(int64_t guard)
 	return t->link >= 0 && *home_slot(t);
 }
 
+/* Whether a thread made for it can do what the calling one must not. */
+bool netns__may_not_return(int ret, const struct netns_error *err)
+{
+	return ret == -EPERM && err->step == NETNS_STEP_CHECK_RETURN;
+}
+
 static int make_room(struct thread *t, struct netns_error *err)
 {
 	uint32_t room = t->room ? 2 * t->room : 8;
@@ -379,6 +385,24 @@ int64_t netns_tour(struct netns_error *err)
 		return ret;
 	ret = prove_home(t, home_slot(t), err);
 	return ret < 0 ? ret : push(t, false);
+}
+
+/* As netns_visit(), within the tour that the calling thread has just begun. */
+int netns__visit_new(struct netns_error *err)
+{
+	struct thread *t;
+	int ret = netns__thread(&t, err);
+
+	if (ret < 0)
+		return ret;
+	ret = sys_setns(home_of_innermost(t)->fd);
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL);
+	ret = sys_unshare_net();
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_UNSHARE, NULL);
+	t->frames[t->depth - 1].moved = true;
+	return 0;
 }
 
 /* The way back is asked for at each visit: the next owner may be another. */

@@ -32,6 +32,7 @@ del ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._pool import Pool, pool
     from ._watch import Change, Watch, watch
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "NotNamespaceError",
     "NotPermittedError",
     "OrderError",
+    "Pool",
     "RestoreError",
     "Watch",
     "abort_when_stranded",
@@ -71,6 +73,7 @@ __all__ = [
     "nsids",
     "open",
     "pids",
+    "pool",
     "sockets",
     "tour",
     "watch",
@@ -83,4 +86,8 @@ def __getattr__(name: str) -> object:
         from . import _watch
 
         return getattr(_watch, name)
+    if name in {"Pool", "pool"}:
+        from . import _pool
+
+        return getattr(_pool, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ._errors import Error, ExistsError, wrong_value
+from errno import EINTR
+
+from ._errors import Error, ExistsError, from_native, wrong_value
 from ._handle import NetNS, call, directory, encode, from_pid, open, opened, path_of
-from ._native import lib
+from ._native import ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +24,12 @@ def new() -> NetNS:
 
     Raises:
         NotPermittedError: see below.
+        RestoreError: the thread could not be brought home.
         KernelError: ENOSPC where user.max_net_namespaces is reached; no
             descriptor, memory or thread left.
 
-    Thread: no thread of the caller's moves; one made for it does.
+    Thread: the calling thread is inside for one native call; where it could
+        not come home, one made for it goes.
     Privilege: CAP_SYS_ADMIN in the thread's user namespace.
     Since: Linux 4.9. Source: unshare(2), network_namespaces(7).
     """
@@ -50,8 +54,8 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         KernelError: ENOSPC where user.max_net_namespaces or fs.mount-max is
             reached; no descriptor, memory or thread left.
 
-    Thread: no thread of the caller's moves. Waits while another process holds
-        the run directory's lock.
+    Thread: as `new`. Waits while another process holds the run directory's
+        lock.
     Privilege: CAP_SYS_ADMIN, also over the mount namespace; write access to
         the run directory, which is made where it is missing.
     Since: Linux 4.9. Source: ip-netns(8).
@@ -116,6 +120,8 @@ def delete(*targets: Target, rundir: Directory | None = None) -> None:
 
     Args:
         targets: each as for `open`. All are tried, also behind one that fails.
+            Many names cost less at once than one by one: they share the
+            kernel's waiting.
         rundir: the run directory, as for `open`.
 
     Raises:
@@ -131,13 +137,23 @@ def delete(*targets: Target, rundir: Directory | None = None) -> None:
         directory.
     Since: Linux 4.9. Source: ip-netns(8), umount(2).
     """
-    errors: list[Error] = []
     where = directory(rundir)
-    for encoded in [encode(target) for target in targets]:
-        try:
-            call(lib.netns_delete, where, encoded)
-        except Error as error:
-            errors.append(error)
+    left = list(dict.fromkeys(encode(target) for target in targets))
+    if len(left) == 1:
+        call(lib.netns_delete, where, left[0])
+        return
+    errors: list[Error] = []
+    while left:
+        texts = [ffi.new("char[]", target) for target in left]
+        results = ffi.new("struct netns_error[]", len(left))
+        lib.netns_delete_many(where, ffi.new("char *[]", texts), len(left), results)
+        tried = list(zip(left, results))
+        errors += [
+            from_native(result.err, result.step, ffi.string(result.path))
+            for _, result in tried
+            if result.err not in (0, EINTR)
+        ]
+        left = [target for target, result in tried if result.err == EINTR]
     if errors:
         errors[0].others = tuple(errors[1:])
         raise errors[0]

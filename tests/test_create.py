@@ -15,7 +15,7 @@ import pytest
 
 import netns
 from netns import _create
-from support import RUN, descriptors, here, mountinfo, nsfs_mounts
+from support import RUN, descriptors, here, mountinfo, nsfs_mounts, task_links
 
 
 def test_new_does_not_move_the_caller() -> None:
@@ -139,6 +139,27 @@ def test_delete_several_of_which_some_fail(name: str, tmp_path: Path) -> None:
     assert [type(error) for error in caught.value.others] == [netns.NotNamespaceError]
     assert not {name, name + "-2"} & set(netns.names())
     assert (tmp_path / "file").exists()
+
+
+def test_delete_many(name: str, tmp_path: Path) -> None:
+    """By threads that share the kernel's waiting, and end with the call."""
+    many = [f"{name}-{i}" for i in range(40)]
+    for one in many:
+        netns.create(one).close()
+    with netns.open(many[0]) as ns:
+        ns.pin(tmp_path / "path")
+    before = task_links()
+    netns.delete(*many, tmp_path / "path", many[0])
+    assert not set(many) & set(netns.names())
+    assert not (tmp_path / "path").exists()
+    deadline = time.monotonic() + 5
+    while task_links() != before and time.monotonic() < deadline:
+        os.sched_yield()
+    assert task_links() == before
+
+
+def test_delete_nothing() -> None:
+    netns.delete()
 
 
 def test_delete_keeps_a_file_with_content(ns: netns.NetNS, tmp_path: Path) -> None:

@@ -70,7 +70,6 @@ def test_c_examples_compile_and_run(where: str, code: str, tmp_path: Path) -> No
     program.with_suffix(".c").write_text(code)
     sources = [path for path in CSRC.glob("*.c") if not re.match("ffi_|fault", path.name)]
     options = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", CSRC]
-    subprocess.run(
-        ["cc", *options, "-o", program, program.with_suffix(".c"), *sources], check=True
-    )
+    files = [str(path) for path in (program.with_suffix(".c"), *sources)]
+    subprocess.run(["cc", *map(str, options), "-o", str(program), *files], check=True)
     run([str(program)], tmp_path)

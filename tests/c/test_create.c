@@ -278,6 +278,48 @@ static void test_delete(void)
 	ok(count_fds() == fds, "delete: no descriptor is left");
 }
 
+static void test_delete_many(void)
+{
+	char names[40][8];
+	const char *targets[43];
+	static struct netns_error errors[43];
+	struct netns *ns;
+	int i, left = 0, fds = count_fds(), mounts = count_mounts();
+
+	for (i = 0; i < 40; i++) {
+		snprintf(names[i], sizeof(names[i]), "m%d", i);
+		netns_create(rundir, names[i], &ns, fresh());
+		if (!i)
+			netns_pin(ns, NULL, in_scratch("many"), fresh());
+		netns_unref(ns);
+		targets[i] = names[i];
+	}
+	targets[40] = "missing";
+	targets[41] = in_scratch("many");
+	targets[42] = ".";
+	ok(netns_delete_many(rundir, targets, 43, errors) == 2,
+	   "delete_many: all but two");
+	for (i = 0; i < 40; i++)
+		left += errors[i].err || is_there(place(names[i]));
+	ok(!left && count_mounts() == mounts, "delete_many: the names");
+	ok(!errors[41].err && !is_there(in_scratch("many")),
+	   "delete_many: a path among them");
+	err = errors[40];
+	ok(bad(-err.err, ENOENT, NETNS_STEP_OPEN_TARGET, place("missing")),
+	   "delete_many: what fails has its error");
+	err = errors[42];
+	ok(bad(-err.err, EINVAL, NETNS_STEP_CHECK_ARGUMENT, "."),
+	   "delete_many: each its own");
+	ok(netns_delete_many(in_scratch("none"), targets, 2, errors) == 2,
+	   "delete_many: where there is no run directory");
+	err = errors[1];
+	ok(bad(-err.err, ENOENT, NETNS_STEP_OPEN_RUNDIR, in_scratch("none/m1")),
+	   "delete_many: each name's own error there too");
+	ok(netns_delete_many(rundir, targets, 0, errors) == 0,
+	   "delete_many: nothing");
+	ok(count_fds() == fds, "delete_many: no descriptor is left");
+}
+
 static void test_delete_refused(void)
 {
 	const char *path = in_scratch("regular");
@@ -662,6 +704,7 @@ int main(void)
 	test_bad_names();
 	test_pin();
 	test_delete();
+	test_delete_many();
 	test_delete_refused();
 	test_names();
 	test_leftovers();

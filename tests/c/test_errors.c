@@ -115,7 +115,8 @@ static void test_rundir(void)
  * that it takes is refused once.
  */
 
-enum call { NEW, CREATE, PIN, DELETE, NAMES, OPEN, CURRENT, ENTER, CALLS };
+/* Enter first: on a thread that is new to the library it opens most. */
+enum call { ENTER, NEW, CREATE, PIN, DELETE, NAMES, OPEN, CURRENT, CALLS };
 
 static const char *const call_names[CALLS] = {
 	[NEW] = "new",	       [CREATE] = "create", [PIN] = "pin",
@@ -180,14 +181,12 @@ static int64_t make_call(enum call call, struct netns *ns)
 	return ret;
 }
 
-/* On a thread that is new to the library, as enter opens most there. */
 static void *sweep(void *argument)
 {
-	struct netns *ns = make_namespace(), *pinned = NULL;
+	struct netns **namespaces = argument;
+	struct netns *ns = namespaces[0], *pinned = namespaces[1];
 	int call, mounts;
 
-	(void)argument;
-	netns_create(scratch, "open", &pinned, fresh());
 	netns_pin(pinned, scratch, "delete", fresh());
 	mounts = count_mounts();
 	for (call = 0; call < CALLS; call++) {
@@ -226,18 +225,21 @@ static void *sweep(void *argument)
 			netns_delete(scratch, call_names[call], fresh());
 		mounts = count_mounts();
 	}
-	netns_delete(scratch, "open", fresh());
-	netns_unref(pinned);
-	netns_unref(ns);
 	return NULL;
 }
 
 static void test_no_descriptors(void)
 {
-	int fds = count_fds();
+	struct netns *namespaces[2] = { make_namespace() };
+	int fds;
 
-	pthread_join(start(sweep, NULL), NULL);
+	netns_create(scratch, "open", &namespaces[1], fresh());
+	fds = count_fds();
+	pthread_join(start(sweep, namespaces), NULL);
 	ok(count_fds() == fds, "no descriptor to spare: none is left");
+	netns_delete(scratch, "open", fresh());
+	netns_unref(namespaces[1]);
+	netns_unref(namespaces[0]);
 }
 
 static void test_no_privilege(void)

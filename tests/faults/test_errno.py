@@ -185,6 +185,13 @@ class Stage:
     def delete(self) -> None:
         netns.delete(self.name)
 
+    def create_three(self) -> None:
+        for i in range(3):
+            netns.create(f"{self.name}-{i}").close()
+
+    def delete_three(self) -> None:
+        netns.delete(*(f"{self.name}-{i}" for i in range(3)))
+
     def delete_path(self) -> None:
         netns.delete(self.path)
 
@@ -254,6 +261,11 @@ class Stage:
             if os.path.lexists(self.path if target is self.path else RUN / self.name):
                 remove(target)
 
+    def clean_three(self) -> None:
+        for i in range(3):
+            if os.path.lexists(RUN / f"{self.name}-{i}"):
+                remove(f"{self.name}-{i}")
+
     def clean_run_directory(self) -> None:
         run = Path(os.environ.pop("NETNS_RUN_DIR", str(self.path) + "-run"))
         subprocess.run(["umount", "-l", run / self.name], stderr=subprocess.DEVNULL)
@@ -317,6 +329,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "delete, a name": ("pin_name", "delete", "clean"),
     "delete, a path": ("pin_path", "delete_path", "clean"),
     "delete, a leftover": ("leftover", "delete", "clean"),
+    "delete, three names": ("create_three", "delete_three", "clean_three"),
 }
 CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo[:5] == "clean"]
 
