@@ -279,9 +279,9 @@ class Agent(Collector):
             }
         yield from (metric for metric in metrics.values() if metric.samples)
         yield processes
-        for name, (value, help) in about.items():
+        for name, (figure, help) in about.items():
             metric = Metric(name, help, "gauge")
-            metric.add_sample(name, {}, value)
+            metric.add_sample(name, {}, figure)
             yield metric
 
     def read(
