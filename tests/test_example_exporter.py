@@ -100,6 +100,24 @@ def test_a_name_comes_and_goes(name: str) -> None:
         assert not [key for key in after if key[1] in (name, label)]
 
 
+def test_names_of_any_bytes_do_not_end_the_scrape(name: str) -> None:
+    """Whoever is inside names devices as they like."""
+
+    def lay(host: netns.NetNS) -> None:
+        command = [b"ip", b"link", b"add", b'd\xff"', b"type", b"veth", b"peer", b"name", b"d\\"]
+        subprocess.run(command, check=True)
+
+    odd = name + os.fsdecode(b"\xff")
+    try:
+        with netns.create(odd) as ns, agent() as running:
+            ns.do(lay)
+            found = running.until(name + r"\xff", there=True)
+    finally:
+        netns.delete(odd)
+    devices = {key[2] for key in found if key[:2] == ("netns_link_running", name + r"\xff")}
+    assert devices == {"lo", r"d\xff" + '"', "d\\"}
+
+
 def test_an_unnamed_one_is_given_up_and_dies(ns: netns.NetNS) -> None:
     """Though the agent's own sockets keep it: what only they hold is not kept."""
 

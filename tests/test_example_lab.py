@@ -193,7 +193,10 @@ def test_nothing_outlives_a_killed_lab(deaths: Deaths) -> None:
             assert not any(select.select(fds, [], [], 0))
         finally:
             killed.kill()
-        assert all(ended(fd) for fd in fds)
+        survivors = [pidfd for pidfd in fds if not ended(pidfd)]
+        for pidfd in survivors:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert not survivors
     deaths.wait()
     assert not [each for each in netns.discover() if each.ino in inodes and each.pids]
 

@@ -105,20 +105,27 @@ class Counters:
 
     def read_links(self, buffer: bytearray) -> dict[str, tuple[int, ...]]:
         """Each device with the values of LINKS."""
+        for _ in range(3):  # not for ever: whoever is inside may change devices all the time
+            found, whole = self.dump_links(buffer)
+            if whole:
+                break
+        return found
+
+    def dump_links(self, buffer: bytearray) -> tuple[dict[str, tuple[int, ...]], bool]:
+        """The same, and whether no device came or went meanwhile: some may be missing."""
         found: dict[str, tuple[int, ...]] = {}
+        whole = True
         self.links.send(REQUEST)
-        again = False
         while True:
             end, at = self.links.recv_into(buffer), 0
             while at < end:
                 length, kind, flags, _, _ = HEADER.unpack_from(buffer, at)
-                again = again or bool(flags & NLM_F_DUMP_INTR)
+                whole = whole and not flags & NLM_F_DUMP_INTR
                 if kind == RTM_NEWLINK:
                     name, values = read_link(buffer, at + HEADER.size, at + length)
                     found[name] = values
                 elif kind == NLMSG_DONE:
-                    # Devices came or went meanwhile: some may be missing.
-                    return self.read_links(buffer) if again else found
+                    return found, whole
                 elif kind == NLMSG_ERROR:
                     error = -struct.unpack_from("=i", buffer, at + HEADER.size)[0]
                     raise OSError(error, os.strerror(error))
@@ -153,7 +160,7 @@ def read_link(buffer: bytearray, at: int, end: int) -> tuple[str, tuple[int, ...
     while at < end:
         length, kind = ATTRIBUTE.unpack_from(buffer, at)
         if kind == IFLA_IFNAME:
-            name = buffer[at + 4 : at + length - 1].decode(errors="replace")
+            name = buffer[at + 4 : at + length - 1].decode(errors="backslashreplace")
         elif kind == IFLA_STATS64:
             return name, (*STATS.unpack_from(buffer, at + 4), int(bool(flags & IFF_RUNNING)))
         at += length + 3 & ~3
@@ -184,7 +191,8 @@ class Namespace:
 
 def label(found: netns.Found) -> str:
     """Its name; without one where it is pinned; else as readlink and lsns show it."""
-    return [*found.names, *found.paths, f"net:[{found.ino}]"][0]
+    text = [*found.names, *found.paths, f"net:[{found.ino}]"][0]
+    return os.fsencode(text).decode(errors="backslashreplace")  # names have any bytes
 
 
 class Agent(Collector):
