@@ -24,7 +24,7 @@ import netns
 pytest.importorskip("pyroute2")
 import lab
 
-COMMAND = [sys.executable, "-W", "error", lab.__file__]
+COMMAND = [sys.executable, "-W", "error::ResourceWarning", lab.__file__]
 RTM_DELNSID, RTMGRP_NSID = 89, 1 << 27
 
 needs_iperf3 = pytest.mark.skipif(
