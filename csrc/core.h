@@ -131,9 +131,9 @@ uint64_t netns__inode(const char *text, size_t size);
 
 /* mounts.c */
 
-struct statx;
-void netns__place_of(const struct stat *st, struct statx *sx);
-int netns__scan_mounts(dev_t nsfs, const struct statx *rundir,
+struct sys_statx;
+void netns__place_of(const struct stat *st, struct sys_statx *sx);
+int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
 		       struct holders *holders, char **text);
 
 /* scan.c */

@@ -283,7 +283,7 @@ static int make(struct holders *holders, dev_t nsfs, uint32_t hidden,
 
 struct mounts {
 	dev_t nsfs;
-	struct statx rundir;
+	struct sys_statx rundir;
 	struct holders found;
 	char *text;
 };
@@ -296,7 +296,7 @@ static int scan_mounts(void *argument)
 				  &mounts->text);
 }
 
-static int locate_rundir(const char *rundir, struct statx *sx,
+static int locate_rundir(const char *rundir, struct sys_statx *sx,
 			 struct netns_error *err)
 {
 	char path[NETNS_PATH_SIZE];

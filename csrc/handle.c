@@ -118,7 +118,7 @@ static int is_nsfs(int fd)
 	struct statfs sf;
 	int ret = sys_fstatfs(fd, &sf);
 
-	return ret < 0 ? ret : (unsigned long)sf.f_type == NSFS_MAGIC;
+	return ret < 0 ? ret : (unsigned long)sf.f_type == SYS_NSFS_MAGIC;
 }
 
 /*

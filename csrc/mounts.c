@@ -151,25 +151,25 @@ struct directory {
 };
 
 /* What older kernels know of it. */
-void netns__place_of(const struct stat *st, struct statx *sx)
+void netns__place_of(const struct stat *st, struct sys_statx *sx)
 {
-	sx->stx_ino = st->st_ino;
-	sx->stx_dev_major = major(st->st_dev);
-	sx->stx_dev_minor = minor(st->st_dev);
+	sx->ino = st->st_ino;
+	sx->dev_major = major(st->st_dev);
+	sx->dev_minor = minor(st->st_dev);
 }
 
-static bool same_file(const struct statx *one, const struct statx *other)
+static bool same_file(const struct sys_statx *one,
+		      const struct sys_statx *other)
 {
-	return one->stx_ino == other->stx_ino &&
-	       one->stx_dev_major == other->stx_dev_major &&
-	       one->stx_dev_minor == other->stx_dev_minor;
+	return one->ino == other->ino && one->dev_major == other->dev_major &&
+	       one->dev_minor == other->dev_minor;
 }
 
 static int look_at_directory(struct directory *dir, const char *path,
-			     size_t size, const struct statx *rundir)
+			     size_t size, const struct sys_statx *rundir)
 {
 	char copy[NETNS_PATH_SIZE];
-	struct statx sx = { 0 };
+	struct sys_statx sx = { 0 };
 	bool has_mount;
 	int ret = -ENAMETOOLONG;
 
@@ -191,10 +191,10 @@ static int look_at_directory(struct directory *dir, const char *path,
 	/* A way that is not the caller's is none; a shortage is another thing. */
 	if (ret < 0)
 		return ret == -ENOMEM ? ret : 0;
-	has_mount = (sx.stx_mask & SYS_STATX_MNT_ID) != 0;
-	dir->leads_here = has_mount && sys_mnt_id(&sx) == dir->parent;
-	dir->is_rundir = rundir->stx_ino && same_file(&sx, rundir) &&
-			 (!has_mount || sys_mnt_id(&sx) == sys_mnt_id(rundir));
+	has_mount = (sx.mask & SYS_STATX_MNT_ID) != 0;
+	dir->leads_here = has_mount && sx.mnt_id == dir->parent;
+	dir->is_rundir = rundir->ino && same_file(&sx, rundir) &&
+			 (!has_mount || sx.mnt_id == rundir->mnt_id);
 	return 0;
 }
 
@@ -234,7 +234,7 @@ static int list_mount(const struct mount *mount, const struct directory *dir,
 }
 
 static int list_mounts(const struct table *table, dev_t nsfs,
-		       const struct statx *rundir, struct holders *holders)
+		       const struct sys_statx *rundir, struct holders *holders)
 {
 	struct directory dir = { .path = "" };
 	int ret = 0;
@@ -261,7 +261,7 @@ static int list_mounts(const struct table *table, dev_t nsfs,
 }
 
 /* *text is what the paths lie in, for the caller to free, also on failure. */
-int netns__scan_mounts(dev_t nsfs, const struct statx *rundir,
+int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
 		       struct holders *holders, char **text)
 {
 	struct table table = { 0 };

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ids by which one namespace's rtnetlink speaks of others. */
-#include <linux/net_namespace.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
 #include "core.h"
 #include "sys.h"
+
+/* Of <linux/net_namespace.h> and <linux/rtnetlink.h> from Linux 4.0 on. */
+#ifndef RTM_NEWNSID
+#define RTM_NEWNSID 88
+#define RTM_GETNSID 90
+#endif
+#define ATTRIBUTE_NSID 1
+#define ATTRIBUTE_FD   3
 
 #define UNASSIGNED  (-1)
 #define ANSWER_SIZE 32768 /* what the kernel fills at most */
@@ -69,7 +76,7 @@ static int read_id(const struct nlmsghdr *message, struct answer *answer)
 		memcpy(&head, at, sizeof(head));
 		if (head.nla_len < sizeof(head) || head.nla_len > end - at)
 			break;
-		if (head.nla_type == NETNSA_NSID &&
+		if (head.nla_type == ATTRIBUTE_NSID &&
 		    head.nla_len >= sizeof(head) + sizeof(id)) {
 			memcpy(&id, at + sizeof(head), sizeof(id));
 			return add_id(answer, id);
@@ -180,7 +187,7 @@ int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
 	if (fd < 0)
 		return fd;
 	begin(&request, RTM_GETNSID, NLM_F_ACK);
-	add_attribute(&request, NETNSA_FD, (uint32_t)fd);
+	add_attribute(&request, ATTRIBUTE_FD, (uint32_t)fd);
 	ret = ask(&request, &answer);
 	netns__release(ns);
 	if (!ret)
@@ -202,8 +209,8 @@ int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 	if (fd < 0)
 		return fd;
 	begin(&request, RTM_NEWNSID, NLM_F_ACK);
-	add_attribute(&request, NETNSA_NSID, (uint32_t)nsid);
-	add_attribute(&request, NETNSA_FD, (uint32_t)fd);
+	add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)nsid);
+	add_attribute(&request, ATTRIBUTE_FD, (uint32_t)fd);
 	ret = ask(&request, &answer);
 	netns__release(ns);
 	free(answer.ids);

@@ -76,11 +76,12 @@ static int mount_on_itself(int dir)
 	char path[FD_PATH_SIZE];
 	int tree, ret;
 
-	tree = ret = sys_open_tree(dir, AT_RECURSIVE);
+	tree = ret = sys_open_tree(dir, SYS_AT_RECURSIVE);
 	if (tree >= 0) {
-		ret = sys_mount_setattr(tree, MS_PRIVATE, AT_RECURSIVE);
+		ret = sys_mount_setattr(tree, MS_PRIVATE, SYS_AT_RECURSIVE);
 		if (!ret)
-			ret = sys_mount_setattr(tree, MS_SHARED, AT_RECURSIVE);
+			ret = sys_mount_setattr(tree, MS_SHARED,
+						SYS_AT_RECURSIVE);
 		if (!ret)
 			ret = sys_move_mount(tree, dir);
 		sys_close(tree);

@@ -105,14 +105,14 @@ static int list_thread(struct worker *worker, int dir, int32_t tid,
 static int next_ids(int dir, int32_t *ids)
 {
 	char batch[BATCH_SIZE] __attribute__((aligned(8)));
-	const struct dirent64 *entry;
+	const struct sys_dirent *entry;
 	int offset, ret, count = 0;
 
 	do {
 		ret = sys_getdents(dir, batch, sizeof(batch));
-		for (offset = 0; offset < ret; offset += entry->d_reclen) {
+		for (offset = 0; offset < ret; offset += entry->size) {
 			entry = (const void *)(batch + offset);
-			ids[count] = number(entry->d_name);
+			ids[count] = number(entry->name);
 			count += ids[count] > 0;
 		}
 	} while (ret > 0 && !count);

@@ -12,8 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <linux/stat.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -44,25 +42,48 @@
 #define FAULT_NOW(call) 0
 #endif
 
-/* Newer than the oldest headers this builds with; the numbers never change. */
-#ifndef NSFS_MAGIC
-#define NSFS_MAGIC 0x6e736673
+/*
+ * What headers may lack that are as old as glibc 2.17: the kernel that this
+ * runs on may be newer than those it is built with, and is asked at run time.
+ * Where a number is not known, -1 is a call that no kernel has.
+ */
+#if defined(__alpha__) || defined(__mips__) || \
+	(defined(__x86_64__) && defined(__ILP32__))
+#define SYS_NUMBER(number) (-1)
+#else
+#define SYS_NUMBER(number) (number)
 #endif
 #ifndef SYS_open_tree
-#define SYS_open_tree 428
+#define SYS_open_tree SYS_NUMBER(428)
 #endif
 #ifndef SYS_move_mount
-#define SYS_move_mount 429
-#endif
-#ifndef SYS_mount_setattr
-#define SYS_mount_setattr 442
-#endif
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
+#define SYS_move_mount SYS_NUMBER(429)
 #endif
 #ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
+#define SYS_pidfd_open SYS_NUMBER(434)
 #endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr SYS_NUMBER(442)
+#endif
+#ifndef SYS_statx
+#if defined(__x86_64__)
+#define SYS_statx SYS_NUMBER(332)
+#elif defined(__i386__) || defined(__powerpc__)
+#define SYS_statx 383
+#elif defined(__arm__)
+#define SYS_statx 397
+#elif defined(__s390__)
+#define SYS_statx 379
+#elif defined(__aarch64__) || defined(__riscv)
+#define SYS_statx 291
+#else
+#define SYS_statx (-1)
+#endif
+#endif
+#define SYS_NSFS_MAGIC		    0x6e736673
+#define SYS_AT_RECURSIVE	    0x8000
+#define SYS_AT_STATX_DONT_SYNC	    0x4000
+#define SYS_STATX_INO		    0x100
 #define SYS_STATX_ATTR_MOUNT_ROOT   0x2000
 #define SYS_NS_GET_USERNS	    _IO(0xb7, 0x1)
 #define SYS_NS_GET_NSTYPE	    _IO(0xb7, 0x3)
@@ -82,6 +103,28 @@
 		long result_ = (call);               \
 		result_ < 0 ? -errno : (int)result_; \
 	})
+
+/* struct statx, which those headers lack. */
+struct sys_statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare;
+	uint64_t ino, size, blocks, attributes_mask;
+	uint64_t times[8];
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t mnt_id;
+	uint64_t spares[13];
+};
+
+/* struct dirent64, which not every libc has. */
+struct sys_dirent {
+	uint64_t ino;
+	int64_t offset;
+	uint16_t size;
+	uint8_t type;
+	char name[];
+};
 
 static inline int sys_openat(int dir, const char *path, int flags, mode_t mode)
 {
@@ -117,7 +160,7 @@ static inline int sys_read(int fd, void *buf, size_t size)
 	return SYS_RESULT(read(fd, buf, size));
 }
 
-/* struct dirent64, one after the other, each d_reclen long; 0 at the end. */
+/* struct sys_dirent, one after the other, each of its size; 0 at the end. */
 static inline int sys_getdents(int dir, void *buf, size_t size)
 {
 	FAULT(GETDENTS);
@@ -157,7 +200,7 @@ static inline int sys_fstatfs(int fd, struct statfs *sf)
 static inline int sys_ioctl(int fd, unsigned long request)
 {
 	FAULT(IOCTL);
-	return SYS_RESULT(ioctl(fd, request, 0));
+	return SYS_RESULT(syscall(SYS_ioctl, fd, request, 0));
 }
 
 static inline int sys_setns(int fd)
@@ -224,38 +267,39 @@ static inline int sys_move_mount(int tree, int point)
 					  SYS_MOVE_MOUNT_T_EMPTY_PATH));
 }
 
-/* 1, 0, or -errno: -ENOSYS where the kernel can't tell (before Linux 5.8). */
-static inline int sys_is_mount(int fd)
+/*
+ * The call itself knows no EPERM: that is a sandbox older than the call, which
+ * means ENOSYS.
+ */
+static inline int sys_statx(int dir, const char *path, int flags,
+			    unsigned int mask, struct sys_statx *sx)
 {
-	struct statx sx;
 	int ret;
 
 	FAULT(STATX);
-	ret = SYS_RESULT(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &sx));
+	ret = SYS_RESULT(syscall(SYS_statx, dir, path, flags, mask, sx));
+	return ret == -EPERM ? -ENOSYS : ret;
+}
+
+/* 1, 0, or -errno: -ENOSYS where the kernel can't tell (before Linux 5.8). */
+static inline int sys_is_mount(int fd)
+{
+	struct sys_statx sx;
+	int ret = sys_statx(fd, "", AT_EMPTY_PATH, 0, &sx);
+
 	if (ret < 0)
 		return ret;
-	if (!(sx.stx_attributes_mask & SYS_STATX_ATTR_MOUNT_ROOT))
+	if (!(sx.attributes_mask & SYS_STATX_ATTR_MOUNT_ROOT))
 		return -ENOSYS;
-	return (sx.stx_attributes & SYS_STATX_ATTR_MOUNT_ROOT) != 0;
+	return (sx.attributes & SYS_STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-/* Where a path leads, and by what mount if stx_mask says so (Linux 5.8). */
+/* Where a path leads, and by what mount if its mask says so (Linux 5.8). */
 static inline int sys_locate(int dir, const char *path, int flags,
-			     struct statx *sx)
+			     struct sys_statx *sx)
 {
-	FAULT(STATX);
-	return SYS_RESULT(syscall(SYS_statx, dir, path,
-				  flags | AT_STATX_DONT_SYNC,
-				  STATX_INO | SYS_STATX_MNT_ID, sx));
-}
-
-/* stx_mnt_id, which older headers lack. */
-static inline uint64_t sys_mnt_id(const struct statx *sx)
-{
-	uint64_t id;
-
-	memcpy(&id, (const char *)sx + 0x90, sizeof(id));
-	return id;
+	return sys_statx(dir, path, flags | SYS_AT_STATX_DONT_SYNC,
+			 SYS_STATX_INO | SYS_STATX_MNT_ID, sx);
 }
 
 static inline int sys_mount(const char *source, const char *target,
@@ -298,7 +342,8 @@ static inline int sys_lock(int fd)
 static inline int sys_owner_uid(int userns, uid_t *uid)
 {
 	FAULT(IOCTL);
-	return SYS_RESULT(ioctl(userns, SYS_NS_GET_OWNER_UID, uid));
+	return SYS_RESULT(
+		syscall(SYS_ioctl, userns, SYS_NS_GET_OWNER_UID, uid));
 }
 
 static inline int sys_socket(int family, int type, int protocol)
