@@ -174,10 +174,11 @@ static void begin(struct request *request, uint16_t type, uint16_t flags)
 	request->generic.rtgen_family = AF_UNSPEC;
 }
 
-int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
+/* The request completed with the namespace that it is about, and answered. */
+static int ask_about(struct netns *ns, struct request *request, int32_t *nsid,
+		     enum netns_step step, struct netns_error *err)
 {
 	struct answer answer = { 0 };
-	struct request request;
 	int fd, ret;
 
 	ret = netns__ready(err);
@@ -186,35 +187,30 @@ int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
 	fd = netns__hold(ns, err);
 	if (fd < 0)
 		return fd;
-	begin(&request, RTM_GETNSID, NLM_F_ACK);
-	add_attribute(&request, ATTRIBUTE_FD, (uint32_t)fd);
-	ret = ask(&request, &answer);
+	add_attribute(request, ATTRIBUTE_FD, (uint32_t)fd);
+	ret = ask(request, &answer);
 	netns__release(ns);
 	if (!ret)
 		*nsid = answer.count ? answer.ids[0] : UNASSIGNED;
 	free(answer.ids);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL) : 0;
+	return ret < 0 ? netns__fail(err, ret, step, NULL) : 0;
+}
+
+int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
+{
+	struct request request;
+
+	begin(&request, RTM_GETNSID, NLM_F_ACK);
+	return ask_about(ns, &request, nsid, NETNS_STEP_GET_NSID, err);
 }
 
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 {
-	struct answer answer = { 0 };
 	struct request request;
-	int fd, ret;
 
-	ret = netns__ready(err);
-	if (ret < 0)
-		return ret;
-	fd = netns__hold(ns, err);
-	if (fd < 0)
-		return fd;
 	begin(&request, RTM_NEWNSID, NLM_F_ACK);
 	add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)nsid);
-	add_attribute(&request, ATTRIBUTE_FD, (uint32_t)fd);
-	ret = ask(&request, &answer);
-	netns__release(ns);
-	free(answer.ids);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_SET_NSID, NULL) : 0;
+	return ask_about(ns, &request, &nsid, NETNS_STEP_SET_NSID, err);
 }
 
 /*
