@@ -261,8 +261,8 @@ static void fill(const struct holders *holders, struct netns_discovery *made)
 }
 
 /* One block, so that one free(3) is all there is to it. */
-static int make(struct holders *holders, dev_t nsfs, uint32_t hidden,
-		struct netns_discovery **discovery)
+static int make_block(struct holders *holders, dev_t nsfs, uint32_t hidden,
+		      struct netns_discovery **discovery)
 {
 	struct netns_discovery sum = { .dev = nsfs, .hidden = hidden }, *made;
 
@@ -360,7 +360,8 @@ int netns_discover(const char *rundir, int what,
 		ret = add(&scan.found, &mounts.found);
 	}
 	if (!ret)
-		ret = make(&scan.found, mounts.nsfs, scan.hidden, discovery);
+		ret = make_block(&scan.found, mounts.nsfs, scan.hidden,
+				 discovery);
 	free(scan.found.held);
 	free(mounts.found.held);
 	free(mounts.text);

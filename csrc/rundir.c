@@ -69,7 +69,7 @@ bool netns__is_leftover(const struct stat *st)
  * Made aside and attached when it is right (Linux 5.12), so that a process
  * killed on the way leaves nothing; step by step before.
  */
-enum shared { SHARED, ATTACHED, BOUND };
+enum sharing { SHARED, ATTACHED, BOUND };
 
 static int mount_on_itself(int dir)
 {
@@ -104,7 +104,7 @@ static int set_propagation(int dir, unsigned int propagation)
 }
 
 /* What is left to do behind it: nothing, or to open what lies on dir now. */
-static int share(int dir, enum shared so_far)
+static int share(int dir, enum sharing so_far)
 {
 	int ret = 0;
 
@@ -151,7 +151,7 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err)
 {
 	char dir[NETNS_PATH_SIZE];
-	enum shared so_far = SHARED;
+	enum sharing so_far = SHARED;
 	enum netns_step step;
 	int flags, ret;
 
@@ -198,7 +198,7 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 		ret = use == PLACE_MAKE ? share(place->dir, so_far) : SHARED;
 		if (ret < 0)
 			goto out;
-		so_far = (enum shared)ret;
+		so_far = (enum sharing)ret;
 	} while (so_far != SHARED);
 	return 0;
 out:

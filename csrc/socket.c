@@ -15,7 +15,7 @@ struct batch {
 	struct netns_error *err;
 };
 
-static int make(int family, int type, int protocol, struct netns_error *err)
+static int make_one(int family, int type, int protocol, struct netns_error *err)
 {
 	int fd = sys_socket(family, type, protocol);
 
@@ -29,7 +29,7 @@ static int make_next(struct batch *b)
 			   : netns_set(ns, b->err);
 
 	if (!ret)
-		ret = make(b->family, b->type, b->protocol, b->err);
+		ret = make_one(b->family, b->type, b->protocol, b->err);
 	if (ret >= 0)
 		b->fds[b->done++] = ret;
 	else if (ns)
@@ -37,7 +37,7 @@ static int make_next(struct batch *b)
 	return ret;
 }
 
-static void discard(struct batch *b)
+static void close_all(struct batch *b)
 {
 	while (b->done)
 		sys_close(b->fds[--b->done]);
@@ -50,7 +50,7 @@ static void *make_all(void *arg)
 	while (b->done < b->count && b->ret >= 0)
 		b->ret = make_next(b);
 	if (b->ret < 0)
-		discard(b);
+		close_all(b);
 	return NULL;
 }
 
@@ -64,7 +64,7 @@ static int make_by_visits(struct batch *b)
 	make_all(b);
 	ret = netns_leave(b->guard, b->err);
 	if (ret < 0) {
-		discard(b);
+		close_all(b);
 		return ret;
 	}
 	return b->ret < 0 ? b->ret : 0;
@@ -106,7 +106,7 @@ static int make_inside(struct netns *ns, int family, int type, int protocol,
 
 	if (guard < 0)
 		return (int)guard;
-	fd = make(family, type, protocol, err);
+	fd = make_one(family, type, protocol, err);
 	ret = netns_leave(guard, err);
 	if (ret < 0 && fd >= 0)
 		sys_close(fd);
