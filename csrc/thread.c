@@ -6,7 +6,7 @@
 #include "sys.h"
 
 /* Enough for the core's own few calls. */
-#define STACK_SIZE (128 * 1024)
+#define STACK_SIZE ((size_t)128 * 1024)
 
 /*
  * The records are on the heap and in a list, not in thread-local storage,

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Embedded: opened as a shared object, and where the kernel or a sandbox is old. */
+#include <dlfcn.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include "support.h"
+
+static uint64_t home;
+static const char *rundir;
+static char library[512];
+
+/* The shared library that was made along with this program. */
+static void find_library(void)
+{
+	ssize_t size = readlink("/proc/self/exe", library, 400);
+
+	if (size < 0)
+		bail("/proc/self/exe");
+	library[size] = '\0';
+	strcpy(strstr(library, "/tests/test_embed"), "/libnetns.so");
+}
+
+/* What is used of it. */
+struct opened {
+	void *handle;
+	__typeof__(netns_new) *new;
+	__typeof__(netns_unref) *unref;
+	__typeof__(netns_enter) *enter;
+	__typeof__(netns_leave) *leave;
+	__typeof__(netns_socket) *socket;
+};
+
+static void *symbol(struct opened *lib, const char *name)
+{
+	void *found = dlsym(lib->handle, name);
+
+	if (!found)
+		bail(name);
+	return found;
+}
+
+static void open_library(struct opened *lib)
+{
+	lib->handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+	if (!lib->handle) {
+		printf("# %s\n", dlerror());
+		bail("dlopen");
+	}
+	*(void **)&lib->new = symbol(lib, "netns_new");
+	*(void **)&lib->unref = symbol(lib, "netns_unref");
+	*(void **)&lib->enter = symbol(lib, "netns_enter");
+	*(void **)&lib->leave = symbol(lib, "netns_leave");
+	*(void **)&lib->socket = symbol(lib, "netns_socket");
+}
+
+struct user {
+	struct opened lib;
+	struct netns *ns;
+	sem_t visited, closed;
+	int ret;
+};
+
+static int visit(void *argument)
+{
+	const struct user *user = argument;
+	int64_t guard = user->lib.enter(user->ns, fresh());
+
+	must(good(guard) && where() == netns_ino(user->ns));
+	must(good(user->lib.leave(guard, fresh())) && where() == home);
+	return 0;
+}
+
+static void *visit_and_stay(void *argument)
+{
+	struct user *user = argument;
+
+	user->ret = visit(user);
+	sem_post(&user->visited);
+	await(&user->closed);
+	return NULL;
+}
+
+/*
+ * Threads that end, and a fork, after the last dlclose(3) have the library's
+ * code called: that of a library that is gone, if it could go.
+ */
+static int open_and_close(void *argument)
+{
+	struct user user = { .ret = -1 };
+	int before = count_fds();
+	pthread_t thread;
+
+	(void)argument;
+	sem_init(&user.visited, 0, 0);
+	sem_init(&user.closed, 0, 0);
+	open_library(&user.lib);
+	must(good(user.lib.new(&user.ns, fresh())));
+	thread = start(visit_and_stay, &user);
+	await(&user.visited);
+	must(user.ret == 0);
+	must(dlclose(user.lib.handle) == 0);
+	must(in_child(visit, &user) == 0);
+	sem_post(&user.closed);
+	pthread_join(thread, NULL);
+	open_library(&user.lib);
+	must(visit(&user) == 0);
+	user.lib.unref(user.ns);
+	must(count_fds() == before + 2); /* which this thread now keeps */
+	must(dlclose(user.lib.handle) == 0);
+	return 0;
+}
+
+struct newcomer {
+	const struct opened *lib;
+	int ours, theirs; /* descriptors that the thread keeps for each */
+};
+
+static void *use_both(void *argument)
+{
+	struct newcomer *newcomer = argument;
+	struct netns *ns = make_namespace();
+	int before = count_fds();
+
+	close(newcomer->lib->socket(ns, AF_INET, SOCK_DGRAM, 0, &err));
+	newcomer->theirs = count_fds() - before;
+	close(netns_socket(ns, AF_INET, SOCK_DGRAM, 0, &err));
+	newcomer->ours = count_fds() - before - newcomer->theirs;
+	netns_unref(ns);
+	return NULL;
+}
+
+/*
+ * This program exports netns_enter() and all, as a host may that has a copy of
+ * its own: the calls of the shared library among themselves are not for it.
+ */
+static int use_two_copies(void *argument)
+{
+	struct newcomer newcomer = { 0 };
+	struct opened lib;
+
+	(void)argument;
+	open_library(&lib);
+	newcomer.lib = &lib;
+	pthread_join(start(use_both, &newcomer), NULL);
+	must(newcomer.theirs == 2 && newcomer.ours == 2);
+	return 0;
+}
+
+static void test_opened(void)
+{
+	ok(in_child(open_and_close, NULL) == 0,
+	   "dlopen: used, closed under a thread and a fork, opened again");
+	ok(in_child(use_two_copies, NULL) == 0,
+	   "dlopen: beside the host's own copy");
+}
+
+/*
+ * Filters. Only the low half of an argument is looked at, which suffices for
+ * requests and options.
+ */
+#define LOW(argument)                                                          \
+	((unsigned int)(offsetof(struct seccomp_data, args) + 8 * (argument) + \
+			(__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)))
+#define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
+/* Unless it is equal, the next so many are skipped. */
+#define IF(value, count) \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), 0, count)
+#define REFUSE(number, errnum) \
+	IF(number, 1), RETURN(SECCOMP_RET_ERRNO | (errnum))
+
+static bool filter(struct sock_filter *code, size_t count)
+{
+	struct sock_fprog program = { .len = (unsigned short)count,
+				      .filter = code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* The numbers of calls since Linux 5.1 are those of most architectures. */
+#define NEWEST_CALLS(errnum)                             \
+	REFUSE(428 /* open_tree */, errnum),             \
+		REFUSE(429 /* move_mount */, errnum),    \
+		REFUSE(434 /* pidfd_open */, errnum),    \
+		REFUSE(435 /* clone3 */, ENOSYS),        \
+		REFUSE(437 /* openat2 */, errnum),       \
+		REFUSE(442 /* mount_setattr */, errnum), \
+		REFUSE(SYS_statx, errnum)
+
+/* What Linux 4.9 has not. */
+static bool be_old(void)
+{
+	struct sock_filter code[] = {
+		LOAD(offsetof(struct seccomp_data, nr)),
+		NEWEST_CALLS(ENOSYS),
+		IF(SYS_ioctl, 11),
+		LOAD(LOW(1)),
+		REFUSE(0xb701 /* NS_GET_USERNS */, ENOTTY),
+		REFUSE(0xb703 /* NS_GET_NSTYPE */, ENOTTY),
+		REFUSE(0xb704 /* NS_GET_OWNER_UID */, ENOTTY),
+		REFUSE(0xff04 /* PIDFD_GET_NET_NAMESPACE */, ENOTTY),
+		REFUSE(0x894c /* SIOCGSKNS */, ENOTTY),
+		IF(SYS_getsockopt, 3),
+		LOAD(LOW(2)),
+		REFUSE(71 /* SO_NETNS_COOKIE */, ENOPROTOOPT),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+
+	return filter(code, sizeof(code) / sizeof(code[0]));
+}
+
+/* A sandbox that refuses what it does not know. */
+static bool be_confined(void)
+{
+	struct sock_filter code[] = {
+		LOAD(offsetof(struct seccomp_data, nr)),
+		NEWEST_CALLS(EPERM),
+		RETURN(SECCOMP_RET_ALLOW),
+	};
+
+	return filter(code, sizeof(code) / sizeof(code[0]));
+}
+
+#define CANNOT 77
+
+static int use_all(struct netns *before)
+{
+	struct netns_discovery *found = NULL;
+	struct netns *ns = NULL, *again = NULL;
+	char *names = NULL;
+	size_t size;
+	uint32_t i, seen = 0;
+	int64_t guard;
+	int fd, nsid;
+
+	must(good(netns_create(rundir, "embed", &ns, fresh())));
+	must(netns_names(rundir, &names, &size, fresh()) == 1 &&
+	     !strcmp(names, "embed"));
+	netns_free(names);
+	must(good(netns_open(rundir, "embed", &again, fresh())) &&
+	     netns_ino(again) == netns_ino(ns));
+	netns_unref(again);
+	must(good(netns_open_pid(getpid(), &again, fresh())) &&
+	     netns_ino(again) == home);
+	netns_unref(again);
+	must(good(netns_open_thread(0, thread_id(), &again, fresh())) &&
+	     netns_ino(again) == home);
+	netns_unref(again);
+	must(good(netns_open_fd(netns_fd(ns), &again, fresh())));
+	netns_unref(again);
+	must(good(netns_discover(rundir, NETNS_PINS | NETNS_THREADS, &found,
+				 fresh())));
+	for (i = 0; i < found->count; i++)
+		seen += found->found[i].ino == netns_ino(ns) &&
+			found->found[i].names == 1;
+	must(seen == 1);
+	netns_free(found);
+	guard = netns_enter(ns, fresh());
+	must(good(guard) && where() == netns_ino(ns));
+	must(good(netns_leave(guard, fresh())) && where() == home);
+	guard = netns_tour(fresh());
+	must(good(guard) && good(netns_visit(guard, ns, fresh())) &&
+	     where() == netns_ino(ns));
+	must(good(netns_visit(guard, before, fresh())) &&
+	     where() == netns_ino(before));
+	must(good(netns_leave(guard, fresh())) && where() == home);
+	fd = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, fresh());
+	must(good(fd));
+	close(fd);
+	must(good(netns_get_nsid(ns, &nsid, fresh())) && nsid == -1);
+	must(good(netns_delete(rundir, "embed", fresh())));
+	must(netns_names(rundir, &names, &size, fresh()) == 0);
+	netns_free(names);
+	netns_unref(ns);
+	return 0;
+}
+
+/* The calls for which there is nothing to fall back on say so. */
+static int use_old(void *before)
+{
+	struct netns *ns = before, *other = NULL;
+	uint64_t cookie;
+	int ret, fd;
+
+	if (!be_old())
+		return CANNOT;
+	ret = use_all(ns);
+	if (ret)
+		return ret;
+	must(netns_owner_uid(ns, fresh()) == -ENOTTY &&
+	     err.step == NETNS_STEP_FIND_OWNER);
+	must(bad(netns_cookie(ns, &cookie, fresh()), ENOPROTOOPT,
+		 NETNS_STEP_ASK_COOKIE, ""));
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	must(bad(netns_open_socket(fd, &other, fresh()), ENOTTY,
+		 NETNS_STEP_OPEN_SOCKET, ""));
+	close(fd);
+	must(netns_open(NULL, "/dev/null", &other, fresh()) == -EINVAL);
+	return 0;
+}
+
+static int use_confined(void *before)
+{
+	return be_confined() ? use_all(before) : CANNOT;
+}
+
+static void test_filtered(int (*body)(void *), const char *what)
+{
+	struct netns *before = make_namespace();
+	int status = in_child(body, before);
+
+	if (status == CANNOT)
+		skip("no seccomp filters here");
+	else
+		ok(status == 0, "%s", what);
+	netns_unref(before);
+}
+
+int main(void)
+{
+	int before;
+
+	alarm(SECONDS);
+	home = where();
+	own_mounts();
+	make_scratch();
+	rundir = strdup(in_scratch("run"));
+	make_thread_known();
+	find_library();
+	before = count_fds();
+	test_opened();
+	test_filtered(use_old, "without what is newer than Linux 4.9");
+	test_filtered(use_confined, "with the newer calls refused by EPERM");
+	ok(count_fds() == before, "no descriptor is left");
+	ok(where() == home, "at home");
+	free((void *)rundir);
+	return done();
+}
