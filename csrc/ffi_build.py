@@ -36,7 +36,7 @@ ffi.set_source(
     "#include <sys/socket.h>\n" + "".join(f'#include "{header}"\n' for header in HEADERS),
     sources=sorted(f"csrc/{name}" for name in SOURCES),
     include_dirs=["csrc"],
-    define_macros=[("_GNU_SOURCE", None), ("NETNS_EXTENSION", None)]
+    define_macros=[("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64"), ("NETNS_EXTENSION", None)]
     + [("NETNS_FAULTS", None)] * FAULTS
     + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),
     extra_compile_args=[

@@ -32,6 +32,7 @@ del ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._config import get_include, get_library_dir
     from ._pool import Pool, pool
     from ._watch import Change, Watch, watch
 
@@ -65,6 +66,8 @@ __all__ = [
     "from_pid",
     "from_socket",
     "from_thread",
+    "get_include",
+    "get_library_dir",
     "identify",
     "is_netns",
     "keep_gil",
@@ -80,14 +83,21 @@ __all__ = [
 ]
 
 
+# What is not needed by everybody is imported when it is asked for.
+_LAZY = {
+    "Change": "_watch",
+    "Pool": "_pool",
+    "Watch": "_watch",
+    "get_include": "_config",
+    "get_library_dir": "_config",
+    "pool": "_pool",
+    "watch": "_watch",
+}
+
+
 def __getattr__(name: str) -> object:
-    """What is not needed by everybody is imported when it is asked for."""
-    if name in {"Change", "Watch", "watch"}:
-        from . import _watch
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(_watch, name)
-    if name in {"Pool", "pool"}:
-        from . import _pool
-
-        return getattr(_pool, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -71,6 +71,10 @@ def parser() -> argparse.ArgumentParser:
     command("list-id", commands.list_ids, "list the ids given to namespaces", json=True)
     command("demo", commands.demo, "add a link in a new namespace, and come home")
 
+    made = command("config", commands.config, "print what a C compiler takes, as pkg-config")
+    made.add_argument("--cflags", action="store_true", help="to compile")
+    made.add_argument("--libs", action="store_true", help="to link")
+
     made = command("completion", commands.completion, "print what completes commands in a shell")
     made.add_argument("shell", choices=sorted(commands.COMPLETION))
     made.set_defaults(commands=sorted(choices.choices))

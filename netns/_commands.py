@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -351,6 +352,15 @@ def demo(args: Namespace) -> int:
             if here != home:
                 raise SystemExit("netns: the thread did not come home")
     print("The thread is home again.")
+    return 0
+
+
+def config(args: Namespace) -> int:
+    if not (args.cflags or args.libs):
+        return usage("config takes --cflags, --libs or both")
+    cflags = [f"-I{netns.get_include()}"] * args.cflags
+    libs = [f"-L{netns.get_library_dir()}", "-lnetns", "-pthread"] * args.libs
+    print(shlex.join(cflags + libs))
     return 0
 
 
