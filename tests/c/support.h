@@ -343,6 +343,17 @@ static inline const char *in_scratch(const char *name)
 	return path;
 }
 
+/* A run directory, to be made yet, where nobody else sees what is mounted. */
+static inline const char *make_rundir(void)
+{
+	static char path[sizeof(scratch) + sizeof("/run")];
+
+	own_mounts();
+	make_scratch();
+	snprintf(path, sizeof(path), "%s/run", scratch);
+	return path;
+}
+
 static inline void write_file(const char *path, mode_t mode, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

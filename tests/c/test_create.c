@@ -693,9 +693,7 @@ int main(void)
 
 	alarm(SECONDS);
 	home = where();
-	own_mounts();
-	make_scratch();
-	rundir = strdup(in_scratch("run"));
+	rundir = make_rundir();
 	make_thread_known();
 	before = count_fds();
 	mounts = count_mounts();
@@ -720,6 +718,5 @@ int main(void)
 	   "no mount is left but the run directory's");
 	ok(count_fds() == before, "no descriptor is left");
 	ok(where() == home, "at home");
-	free((void *)rundir);
 	return done();
 }

@@ -262,9 +262,7 @@ int main(void)
 
 	alarm(SECONDS);
 	home = where();
-	own_mounts();
-	make_scratch();
-	rundir = strdup(in_scratch("run"));
+	rundir = make_rundir();
 	make_thread_known();
 	before = count_fds();
 	test_pins();
@@ -274,6 +272,5 @@ int main(void)
 	test_ids();
 	ok(count_fds() == before, "no descriptor is left");
 	ok(where() == home, "at home");
-	free((void *)rundir);
 	return done();
 }

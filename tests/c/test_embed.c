@@ -327,9 +327,7 @@ int main(void)
 
 	alarm(SECONDS);
 	home = where();
-	own_mounts();
-	make_scratch();
-	rundir = strdup(in_scratch("run"));
+	rundir = make_rundir();
 	make_thread_known();
 	find_library();
 	before = count_fds();
@@ -338,6 +336,5 @@ int main(void)
 	test_filtered(use_confined, "with the newer calls refused by EPERM");
 	ok(count_fds() == before, "no descriptor is left");
 	ok(where() == home, "at home");
-	free((void *)rundir);
 	return done();
 }
