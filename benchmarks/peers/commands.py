@@ -1,0 +1,60 @@
+"""The commands `ip netns`, `nsenter` and `lsns`, started from Python as a script would.
+
+The second argument says which.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from time import perf_counter_ns
+
+from worker import TARGET, absent, check, clock, numbered, path, serve
+
+COMMAND = sys.argv[2]
+if shutil.which(COMMAND) is None:
+    absent(f"no {COMMAND} on the path")
+
+
+def call(*argv: str, text: str = "") -> str:
+    return subprocess.run(argv, check=True, text=True, input=text, stdout=subprocess.PIPE).stdout
+
+
+def create(count: int, present: int) -> int:
+    def one() -> None:
+        call("ip", "netns", "add", "iproute2")
+        call("ip", "netns", "delete", "iproute2")
+
+    return clock(count, one)
+
+
+def delete(count: int, present: int) -> int:
+    lines = "".join(f"netns delete {name}\n" for name in numbered("doomed", present))
+    return clock(1, lambda: call("ip", "-batch", "-", text=lines))
+
+
+def ip_run(count: int, present: int) -> int:
+    return clock(count, lambda: call("ip", "netns", "exec", TARGET, "true"))
+
+
+def nsenter_run(count: int, present: int) -> int:
+    return clock(count, lambda: call("nsenter", f"--net={path(TARGET)}", "true"))
+
+
+def lsns_discover(count: int, present: int) -> int:
+    start = perf_counter_ns()
+    for _ in range(count):
+        out = call("lsns", "-t", "net", "-n")
+    spent = perf_counter_ns() - start
+    check(len(out.splitlines()) >= present, "every namespace was found")
+    return spent
+
+
+serve(
+    {
+        "ip": {"run": ip_run, "create": create, "new": create, "delete": delete},
+        "nsenter": {"run": nsenter_run},
+        "lsns": {"discover": lsns_discover},
+    }[COMMAND]
+)
