@@ -159,7 +159,7 @@ def discover(count: int, present: int) -> int:
 
 
 def steps(count: int, present: int) -> int:
-    async def many() -> int:
+    async def many(host: netns.NetNS) -> int:
         check(here() != home, "inside")
         start = perf_counter_ns()
         for _ in range(count):
@@ -168,7 +168,7 @@ def steps(count: int, present: int) -> int:
 
     async def main() -> int:
         with netns.open(TARGET) as ns:
-            return await ns.do_async(lambda host: many())
+            return await ns.do_async(many)
 
     home = here()
     return asyncio.run(main())

@@ -27,7 +27,8 @@ func check(truth bool, what string, err error) {
 	}
 }
 
-func path(name string) string { return "/run/netns/" + name }
+// As CNI writes it: its UnmountNS leaves any other path alone.
+func path(name string) string { return "/var/run/netns/" + name }
 
 func numbered(prefix string, i int) string { return fmt.Sprintf("%s-%05d", prefix, i) }
 

@@ -1,0 +1,136 @@
+"""What is raced, and what it should come to. No figures here: race.py measures them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+FLOOR, C, OURS, GIL = "C floor", "netns from C", "netns", "netns, keep_gil"
+SINGLY, COMPILED = "netns, one by one", "compiled module alone"
+CNI, VISHVANANDA, SETNS, PYROUTE2 = "Go CNI", "Go vishvananda", "os.setns", "pyroute2"
+PYPI_NETNS, PYPI_NSENTER = "PyPI netns", "PyPI nsenter"
+IP, NSENTER, LSNS, PLAIN = "ip netns", "nsenter(1)", "lsns", "plain Python"
+
+
+class Sizes(NamedTuple):
+    many: int  # namespaces for what is done with many, and processes for discover
+    more: int
+    most: int
+
+
+FULL = Sizes(1000, 5000, 10000)
+QUICK = Sizes(20, 40, 60)
+
+
+class Operation(NamedTuple):
+    key: str  # names it in the results
+    title: str
+    request: str = ""  # what workers are asked for; the key, where there is nothing else
+    crowd: str = ""  # which of Sizes is present; none but the target where empty
+    each: bool = False  # one call does all that are present; the figure is for one of them
+    doomed: bool = False  # deletes as many names as Sizes.many, made before each call
+    processes: bool = False  # a process lives in each namespace
+    pinned: bool = True  # to one CPU; not where threads should run side by side
+    least: int = 1  # calls in a batch
+    most: int = 1_000_000
+    unit: str = "ns"
+
+    @property
+    def asks(self) -> str:
+        return self.request or self.key
+
+
+OPERATIONS = [
+    Operation("do", "`ns.do(fn)`"),
+    Operation("enter", "`with ns.enter():`"),
+    Operation("inside", "`ns.do(fn)`, already inside"),
+    Operation("socket", "`ns.socket()` and its `close()`"),
+    Operation("current", "`current()` and `close()`"),
+    Operation("open", "`open(name)` and `close()`"),
+    Operation("new", "`new()` and `close()`"),
+    Operation("create", "`create(name)`, `close()` and `delete(name)`"),
+    Operation("take", "`pool.take()`", pinned=False, least=8, most=64),
+    Operation("run", '`ns.run(["true"])`'),
+    Operation("step", "`do_async`: one step of a coroutine"),
+    Operation("hand_off", "`executor`: one job there and back", pinned=False),
+    Operation("import", "`import`"),
+    Operation("beside", "`ns.do(fn)` beside a computing thread", pinned=False, least=50),
+    Operation("threads1", "`ns.do(fn)` on 1 thread", pinned=False, least=20),
+    Operation("threads2", "`ns.do(fn)` on 2 threads, per call", pinned=False, least=20),
+    Operation("threads4", "`ns.do(fn)` on 4 threads, per call", pinned=False, least=20),
+    Operation("memory", "a handle's memory", unit="bytes", least=2000, most=2000),
+    Operation("visit", "`tour.visit(ns)`, {many:,} in turn", crowd="many", least=100),
+    Operation("sockets", "`sockets()` in {many:,}, each", crowd="many", each=True),
+    Operation(
+        "discover",
+        "`discover()`, {many:,} names and {many:,} processes",
+        crowd="many",
+        processes=True,
+        pinned=False,
+    ),
+    Operation("create_many", "`create`, `close`, `delete`, {many:,} present", "create", "many"),
+    Operation(
+        "delete",
+        "`delete(*names)` of {many:,}, each",
+        crowd="many",
+        each=True,
+        doomed=True,
+        pinned=False,
+        most=1,
+    ),
+    Operation("create_more", "`create`, `close`, `delete`, {more:,} present", "create", "more"),
+    Operation("do_most", "`ns.do(fn)`, {most:,} present", "do", "most"),
+]
+
+
+class Target(NamedTuple):
+    """One contestant's time in terms of another's: at most, or so much faster than, a factor."""
+
+    operation: str
+    factor: float
+    against: str
+    faster: bool = True
+    of: str = OURS
+    against_operation: str = ""  # the same, where empty
+
+
+class Limit(NamedTuple):
+    """A time that is not a ratio."""
+
+    operation: str
+    seconds: float
+
+
+def at_most(operation: str, factor: float, against: str, of: str = OURS, other: str = "") -> Target:
+    return Target(operation, factor, against, False, of, other)
+
+
+TARGETS: list[Target | Limit] = [
+    at_most("do", 1.15, FLOOR),
+    Target("do", 8, CNI),
+    Target("do", 2, VISHVANANDA),
+    at_most("enter", 1.30, FLOOR),
+    Target("enter", 1.5, SETNS),
+    Target("enter", 5, PYROUTE2),
+    Target("inside", 20, CNI),
+    at_most("visit", 1.20, FLOOR),
+    Target("visit", 25, CNI),
+    at_most("socket", 1.15, FLOOR),
+    Target("socket", 200, PYROUTE2),
+    at_most("sockets", 1.10, FLOOR),
+    Target("sockets", 250, PYROUTE2),
+    at_most("new", 1.05, FLOOR),
+    Target("new", 1.5, CNI),
+    at_most("create", 1.07, FLOOR),
+    Target("create", 1.5, CNI),
+    Target("create", 4, PYROUTE2),
+    Target("delete", 3, SINGLY),
+    Limit("take", 50e-6),
+    Target("take", 10, OURS, against_operation="new"),
+    at_most("discover", 1.15, FLOOR),
+    Target("discover", 10, LSNS),
+    Target("discover", 4, PYROUTE2),
+    at_most("import", 1.5, COMPILED),
+    Target("import", 100, PYROUTE2),
+    at_most("beside", 3, OURS, GIL, "do"),
+    Target("beside", 15, SETNS, of=GIL),
+]

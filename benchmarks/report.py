@@ -1,0 +1,232 @@
+"""What race.py measured, as a page and a plot; nothing in them is typed by hand.
+
+    python benchmarks/report.py [--to DIRECTORY]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyperf
+
+from operations import FLOOR, OURS, TARGETS, Limit, Target
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Places(NamedTuple):
+    results: Path
+    page: Path
+    plot: Path
+
+    @classmethod
+    def of(cls, to: Path | None, partial: bool = False) -> Places:
+        """The documentation's own, or one directory; a partial run never in the former."""
+        if to is None and not partial:
+            docs = ROOT / "docs"
+            return cls(
+                ROOT / "benchmarks/results.json", docs / "performance.md", docs / "performance.svg"
+            )
+        to = to or ROOT / "build/bench"
+        return cls(to / "results.json", to / "performance.md", to / "performance.svg")
+
+
+class Ratio(NamedTuple):
+    """Of two contestants, round by round: the median, and the middle half's ends."""
+
+    mid: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{number(self.mid)} ({number(self.low)}–{number(self.high)})"
+
+
+def number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 10 else f"{value:.1f}"
+
+
+def benchmark(name: str, values: list[float], unit: str) -> pyperf.Benchmark:
+    metadata = {"name": name, "unit": "second" if unit == "s" else "byte"}
+    return pyperf.Benchmark([pyperf.Run(values, metadata=metadata, collect_metadata=False)])
+
+
+def shown(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{number(value)} {unit}"
+    for name, scale in (("µs", 1e-6), ("ms", 1e-3)):
+        if value < 1000 * scale:
+            return f"{number(value / scale)} {name}"
+    return f"{number(value)} s"
+
+
+def ratio(above: list[float], below: list[float]) -> Ratio:
+    """Rounds have one batch of each, so what disturbed a round is in both."""
+    if len(above) == len(below):
+        each = sorted(a / b for a, b in zip(above, below) if b)
+    else:
+        each = sorted(a / statistics.median(below) for a in above)
+    if len(each) < 2:
+        return Ratio(*(each or [float("nan")]) * 3)
+    low, mid, high = statistics.quantiles(each, n=4, method="inclusive")
+    return Ratio(mid, low, high)
+
+
+def rows(operation: dict[str, Any]) -> list[list[str]]:
+    """The contestants of one operation, fastest first."""
+    unit, values = operation["unit"], operation["values"]
+    found = []
+    for name, times in values.items():
+        of = benchmark(name, times, unit)
+        floor = ratio(times, values[FLOOR]) if FLOOR in values else None
+        ours = ratio(times, values[OURS]) if OURS in values and name != OURS else None
+        found.append(
+            (
+                of.median(),
+                [
+                    f"**{name}**" if name == OURS else name,
+                    shown(of.median(), unit),
+                    f"{shown(of.percentile(25), unit)} – {shown(of.percentile(75), unit)}",
+                    str(floor) if floor and name != FLOOR else "",
+                    str(ours) if ours else "",
+                ],
+            )
+        )
+    return [row for _, row in sorted(found)]
+
+
+def judged(target: Target | Limit, operations: dict[str, Any]) -> list[str] | None:
+    """A target's row: what it asks, what was measured, whether it is met."""
+    if target.operation not in operations:
+        return None
+    operation = operations[target.operation]
+    values = operation["values"]
+    if isinstance(target, Limit):
+        asked = f"at most {shown(target.seconds, 's')}"
+        if not values.get(OURS):
+            return [operation["title"], asked, "not measured", "–"]
+        got = statistics.median(values[OURS])
+        return [operation["title"], asked, shown(got, "s"), verdict(got <= target.seconds)]
+    other = operations.get(target.against_operation or target.operation)
+    against = target.against
+    if target.against_operation and other:
+        against += f", {other['title']}"
+    whose = f"{target.of}: " if target.of != OURS else ""
+    if target.faster:
+        asked = f"{whose}at least {target.factor:g} × faster than {against}"
+    else:
+        asked = f"{whose}at most {target.factor:g} × {against}"
+    if not other or not values.get(target.of) or not other["values"].get(target.against):
+        return [operation["title"], asked, "not measured", "–"]
+    ours, theirs = values[target.of], other["values"][target.against]
+    got = ratio(theirs, ours) if target.faster else ratio(ours, theirs)
+    met = got.mid >= target.factor if target.faster else got.mid <= target.factor
+    return [operation["title"], asked, str(got), verdict(met)]
+
+
+def verdict(met: bool) -> str:
+    return "yes" if met else "**no**"
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "".join(f"| {' | '.join(line)} |\n" for line in [head, rule, *body])
+
+
+def page(results: dict[str, Any]) -> str:
+    operations = results["operations"]
+    machine = "; ".join(f"{key.replace('_', ' ')}: {v}" for key, v in results["machine"].items())
+    judgements = [row for target in TARGETS if (row := judged(target, operations))]
+    absent = results["absent"]
+    parts = [
+        "# Performance\n",
+        "Made by `tox -e bench`, which races all of these in one run;"
+        " [benchmarks/README.md](../benchmarks/README.md) says how. Not edited by hand.\n",
+        "**A quick run: it shows that the race works, not how fast anything is.**\n"
+        if results["quick"]
+        else "",
+        f"{machine}\n",
+        "![Medians by operation](performance.svg)\n",
+        "## Targets\n",
+        "Ratios are medians of the rounds' ratios, in brackets the middle half of them.\n",
+        table(["operation", "target", "measured", "met"], judgements),
+        "## Absent\n",
+        "".join(f"- {name}: {reason}\n" for name, reason in absent.items()) or "Nobody.\n",
+        "## Operations\n",
+        "A contestant that is not listed has no such operation.\n",
+    ]
+    for operation in operations.values():
+        head = ["", "median", "middle half", "× C floor", "× netns"]
+        count = max(map(len, operation["values"].values()), default=0)
+        parts += [f"### {operation['title']}\n"]
+        if operation["values"]:
+            parts += [f"{count} rounds.\n", table(head, rows(operation))]
+        else:
+            parts += ["Nobody has it.\n"]
+    return "\n".join(part for part in parts if part)
+
+
+def plot(results: dict[str, Any], to: Path) -> None:
+    """A group of bars for each operation, on a logarithmic scale."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "netns"
+    from matplotlib import pyplot
+
+    timed = {
+        key: each
+        for key, each in results["operations"].items()
+        if each["unit"] == "s" and each["values"]
+    }
+    names = list(dict.fromkeys(name for each in timed.values() for name in each["values"]))
+    colours = dict(zip(names, pyplot.get_cmap("tab20").colors))
+    bars = sum(len(each["values"]) for each in timed.values())
+    figure, axes = pyplot.subplots(figsize=(9, 0.16 * bars + 0.3 * len(timed) + 1))
+    at, ticks, titles = 0.0, [], []
+    for each in timed.values():
+        first = at
+        for name in sorted(each["values"], key=names.index):
+            width = 1e6 * statistics.median(each["values"][name])
+            axes.barh(at, width, 0.9, color=colours[name])
+            at += 1
+        ticks.append((first + at - 1) / 2)
+        titles.append(each["title"].replace("`", ""))
+        at += 1.5
+    axes.set_xscale("log")
+    axes.set_yticks(ticks, titles, fontsize=8)
+    axes.set_ylim(at, -1.5)
+    axes.set_xlabel("median, µs (logarithmic)")
+    axes.grid(axis="x", alpha=0.3)
+    handles = [matplotlib.patches.Patch(color=colours[name], label=name) for name in names]
+    figure.legend(handles=handles, fontsize=8, ncols=4, loc="outside upper center")
+    figure.set_layout_engine("constrained")
+    figure.savefig(to, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def write(places: Places) -> None:
+    results = json.loads(places.results.read_text())
+    places.page.write_text(page(results))
+    try:
+        plot(results, places.plot)
+    except ModuleNotFoundError as error:
+        print(f"no plot: {error} (the extra `bench` has it)", file=sys.stderr)
+    judgements = [row for target in TARGETS if (row := judged(target, results["operations"]))]
+    for operation, *rest in judgements:
+        print(operation.replace("`", ""), *rest, sep=" | ")
+    for name, reason in results["absent"].items():
+        print(f"absent: {name}: {reason}")
+    print("written:", *(place for place in places if place.exists()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The page and the plot of a run's results")
+    parser.add_argument("--to", type=Path, help="the directory that has results.json")
+    write(Places.of(parser.parse_args().to))
