@@ -176,7 +176,8 @@ static int64_t run_inside(long count, long present)
 		if (!at_home(&inside))
 			break;
 	spent = now() - start;
-	CHECK(i == count && setns(home.fd, CLONE_NEWNET) == 0 && at_home(&home));
+	CHECK(i == count && setns(home.fd, CLONE_NEWNET) == 0 &&
+	      at_home(&home));
 	forget_home(&home);
 	forget_home(&inside);
 	close(fd);
@@ -246,7 +247,8 @@ static int64_t run_sockets(long count, long present)
 		for (i = 0; i < present; i++) {
 			if (setns(fds[i], CLONE_NEWNET))
 				break;
-			socks[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			socks[i] =
+				socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 			if (socks[i] < 0)
 				break;
 		}

@@ -258,7 +258,8 @@ static int64_t run_delete(long count, long present)
 
 	(void)count;
 	for (long i = 0; i < present; i++)
-		CHECK(netns_delete(NULL, numbered(name, "doomed", i), &error) == 0);
+		CHECK(netns_delete(NULL, numbered(name, "doomed", i), &error) ==
+		      0);
 	return now() - start;
 }
 

@@ -10,7 +10,19 @@ from time import perf_counter_ns
 
 import netns
 import netns._native
-from worker import TARGET, beside, check, clock, here, imports, numbered, serve, together
+from worker import (
+    TARGET,
+    Operation,
+    absent,
+    beside,
+    check,
+    clock,
+    here,
+    imports,
+    numbered,
+    serve,
+    together,
+)
 
 handles: list[netns.NetNS] = []
 
@@ -208,7 +220,7 @@ COMPILED = (
     "from importlib.util import spec_from_file_location, module_from_spec"
 )
 
-OPERATIONS = {
+OPERATIONS: dict[str, Operation] = {
     "do": do,
     "enter": enter,
     "inside": inside,
@@ -238,8 +250,6 @@ if __name__ == "__main__":
         OPERATIONS["take"] = take
     if variant == "keep_gil":
         if not hasattr(netns, "keep_gil"):
-            from worker import absent
-
             absent("this version of netns has no keep_gil()")
         netns.keep_gil(True)
         serve({name: OPERATIONS[name] for name in ("do", "enter", "beside", "threads2")})

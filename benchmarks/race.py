@@ -27,7 +27,6 @@ import pyperf
 import netns
 import report
 from operations import (
-    C,
     CNI,
     COMPILED,
     FLOOR,
@@ -46,6 +45,7 @@ from operations import (
     SETNS,
     SINGLY,
     VISHVANANDA,
+    C,
     Operation,
     Sizes,
 )
@@ -64,12 +64,13 @@ class AbsentError(Exception):
 def in_own_host() -> int:
     """Run this again where only the run's mounts and processes are, and all go with it."""
     made = not RUN.is_dir()
+    dies_with_us = ["setpriv", "--pdeathsig", "KILL"]
     script = f'mount -t tmpfs none {RUN} && exec "$@"'
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     try:
         RUN.mkdir(parents=True, exist_ok=True)
         child = subprocess.Popen(
-            [*unshare, "sh", "-c", script, "sh", sys.executable, *sys.argv],
+            [*dies_with_us, *unshare, "sh", "-c", script, "sh", sys.executable, *sys.argv],
             env={**os.environ, INSIDE: "1"},
         )
         while True:
@@ -116,13 +117,18 @@ class Contestant:
 
     def start(self, pinned: bool) -> None:
         cpus = {pinned_cpu()} if pinned else os.sched_getaffinity(0)
+
+        def begin() -> None:
+            os.sched_setaffinity(0, cpus)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the race ends them
+
         self.workers[pinned] = subprocess.Popen(
             self.argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=self.env,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+            preexec_fn=begin,
         )
         first = self.read(pinned)
         if first.startswith("absent: "):
@@ -291,12 +297,12 @@ class Race:
 
     def count(self, name: str, operation: Operation) -> int:
         """So many calls that a batch is long enough to be timed; they also warm up."""
-        count = operation.least
+        count, least = operation.least, self.batch * operation.longer
         while count < operation.most:
             took = self.once(name, operation, count) * count
-            if operation.unit != "ns" or took >= self.batch:
+            if operation.unit != "ns" or took >= least:
                 break
-            grown = int(count * min(10.0, 1.2 * self.batch / max(took, 1e-9))) + 1
+            grown = int(count * min(10.0, 1.2 * least / max(took, 1e-9))) + 1
             count = min(grown, operation.most)
         return count
 
@@ -340,17 +346,30 @@ def main() -> int:
     args = parser.parse_args()
     if not os.environ.get(INSIDE):
         return in_own_host()
+    try:
+        results = compete(args.quick, args.only)
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left", file=sys.stderr)
+        return 128 + signal.SIGINT
+    places = report.Places.of(args.to, args.quick or args.only != keys)
+    places.results.parent.mkdir(parents=True, exist_ok=True)
+    places.results.write_text(json.dumps(results, indent=1) + "\n")
+    report.write(places)
+    return 0
+
+
+def compete(quick: bool, only: list[str]) -> dict[str, object]:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    results: dict[str, object] = {"quick": args.quick, "machine": machine()}
+    results: dict[str, object] = {"quick": quick, "machine": machine()}
     measured: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="netns-bench-") as build:
         netns.create(TARGET).close()
         present, results["absent"] = assemble(Path(build))
-        race = Race(present, args.quick)
+        race = Race(present, quick)
         try:
             for operation in OPERATIONS:
-                if operation.key in args.only:
+                if operation.key in only:
                     start = time.monotonic()
                     measured[operation.key] = {
                         "title": operation.title.format(**race.sizes._asdict()),
@@ -361,13 +380,7 @@ def main() -> int:
         finally:
             for contestant in present.values():
                 contestant.close()
-    results["operations"] = measured
-    partial = args.quick or args.only != keys
-    places = report.Places.of(args.to, partial)
-    places.results.parent.mkdir(parents=True, exist_ok=True)
-    places.results.write_text(json.dumps(results, indent=1) + "\n")
-    report.write(places)
-    return 0
+    return {**results, "operations": measured}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What race.py measured, as a page and a plot; nothing in them is typed by hand.
 
-    python benchmarks/report.py [--to DIRECTORY]
+python benchmarks/report.py [--to DIRECTORY]
 """
 
 from __future__ import annotations

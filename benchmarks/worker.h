@@ -22,13 +22,13 @@ struct operation {
 static const char *target; /* the name every contestant enters */
 
 /* Results are only printed of work that happened. */
-#define CHECK(truth)                                                       \
-	do {                                                               \
-		if (!(truth)) {                                            \
-			printf("failed %s:%d: %s (%s)\n", __FILE__,        \
-			       __LINE__, #truth, strerror(errno));         \
-			exit(1);                                           \
-		}                                                          \
+#define CHECK(truth)                                                          \
+	do {                                                                  \
+		if (!(truth)) {                                               \
+			printf("failed %s:%d: %s (%s)\n", __FILE__, __LINE__, \
+			       #truth, strerror(errno));                      \
+			exit(1);                                              \
+		}                                                             \
 	} while (0)
 
 static inline int64_t now(void)
@@ -67,7 +67,8 @@ static int serve(const char *argv[], const struct operation *operations)
 	printf("\n");
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
-		CHECK(sscanf(line, "%63s %ld %ld", name, &count, &present) == 3);
+		CHECK(sscanf(line, "%63s %ld %ld", name, &count, &present) ==
+		      3);
 		for (op = operations; op->name; op++)
 			if (strcmp(op->name, name) == 0)
 				break;

@@ -16,7 +16,9 @@ else:
     fds: list[int] = []
 
     def present_fds(count: int) -> list[int]:
-        fds.extend(os.open(path(name), os.O_RDONLY) for name in numbered("bench", count)[len(fds) :])
+        fds.extend(
+            os.open(path(name), os.O_RDONLY) for name in numbered("bench", count)[len(fds) :]
+        )
         return fds[:count]
 
     def do(fd: int, fn: Callable[[], object]) -> object:

@@ -1,0 +1,142 @@
+"""The race: everybody races or says why not, and what is shown is what was measured."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import race
+
+import operations
+import report
+from support import RUN
+
+RACE = [sys.executable, race.__file__, "--quick"]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[report.Places]:
+    to = tmp_path_factory.mktemp("race")
+    run = subprocess.run([*RACE, "--to", to], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    yield report.Places.of(to)
+
+
+@pytest.fixture
+def results(places: report.Places) -> Any:
+    return json.loads(places.results.read_text())
+
+
+pytestmark = pytest.mark.timeout(400)  # where Go is there it is compiled too
+
+
+def test_everybody_races_or_says_why_not(results: Any) -> None:
+    values = [each["values"] for each in results["operations"].values()]
+    racing = {name for each in values for name, times in each.items() if len(times) >= 2}
+    assert racing.isdisjoint(results["absent"])
+    assert racing | set(results["absent"]) == set(race.CONTESTANTS)
+    assert all(results["absent"].values())
+    assert all(time >= 0 for each in values for times in each.values() for time in times)
+
+
+def test_those_that_need_no_other_package_race(results: Any) -> None:
+    ours = {operations.C, operations.OURS, operations.FLOOR, operations.PLAIN}
+    assert ours.isdisjoint(results["absent"])
+    assert shutil.which("go") or "no go on the path" in results["absent"][operations.CNI]
+    assert sys.version_info >= (3, 12) or "3.12" in results["absent"][operations.SETNS]
+
+
+def test_every_operation_is_raced_by_the_library(results: Any) -> None:
+    assert list(results["operations"]) == [each.key for each in operations.OPERATIONS]
+    for key, each in results["operations"].items():
+        assert each["values"].get(operations.OURS), key
+
+
+def test_the_page_is_made_of_the_results(places: report.Places, results: Any) -> None:
+    page = places.page.read_text()
+    assert page == report.page(results)
+    for each in results["operations"].values():
+        for name, times in each["values"].items():
+            shown = report.shown(statistics.median(times), each["unit"])
+            assert f"{name} | {shown} |" in page.replace("**", "")
+    for name, reason in results["absent"].items():
+        assert f"- {name}: {reason}\n" in page
+
+
+@pytest.mark.parametrize("target", operations.TARGETS)
+def test_a_target_is_met_or_missed_by_the_figures(target: Any, results: Any) -> None:
+    def verdict(factor: float) -> str:
+        """Where whom the target is of takes so many times what it is judged by."""
+        doctored = copy.deepcopy(results["operations"])
+        of = getattr(target, "of", operations.OURS)
+        other = getattr(target, "against_operation", "") or target.operation
+        if isinstance(target, operations.Target):
+            doctored[other]["values"][target.against] = [1.0] * 3
+        doctored[target.operation]["values"][of] = [factor] * 3
+        row = report.judged(target, doctored)
+        assert row is not None
+        return row[-1]
+
+    assert verdict(1e-6) == "yes"
+    assert verdict(1e6) == "**no**"
+
+
+def test_what_was_not_measured_is_not_called_met(results: Any) -> None:
+    for each in results["operations"].values():
+        each["values"] = {}
+    rows = [report.judged(target, results["operations"]) for target in operations.TARGETS]
+    assert all(row and row[-2:] == ["not measured", "–"] for row in rows)
+    assert "Nobody has it." in report.page(results)
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    assert report.ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == (2.0, 2.0, 2.0)
+
+
+def test_the_plot_has_every_operation(places: report.Places, results: Any) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib, of the extra `bench`, is not installed")
+    report.plot(results, places.plot)
+    drawn = places.plot.read_text()
+    timed = [each for each in results["operations"].values() if each["unit"] == "s"]
+    assert all(f"<!-- {each['title'].replace('`', '')} -->" in drawn for each in timed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -> None:
+    found, names = RUN.is_dir(), set(RUN.glob("*"))
+    # Until the last process has closed it, this pipe has no end.
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [*RACE, "--only", "discover", "--to", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=[writer],
+        start_new_session=True,
+    ) as outer:
+        os.close(writer)
+        assert outer.stdout is not None
+        while not outer.stdout.readline().startswith(operations.FLOOR):
+            assert outer.poll() is None
+        if number == signal.SIGINT:  # as the terminal does
+            os.killpg(outer.pid, number)
+        else:
+            outer.send_signal(number)
+        with os.fdopen(reader, "rb") as pipe:
+            assert pipe.read() == b""
+        outer.communicate()
+        assert outer.returncode == (130 if number == signal.SIGINT else -number)
+    assert set(RUN.glob("*")) == names
+    if not found and RUN.is_dir():
+        RUN.rmdir()
+    assert not list(tmp_path.iterdir())
