@@ -63,24 +63,25 @@ class AbsentError(Exception):
 
 def in_own_host() -> int:
     """Run this again where only the run's mounts and processes are, and all go with it."""
-    made = not RUN.is_dir()
+    found = RUN.is_dir()
     dies_with_us = ["setpriv", "--pdeathsig", "KILL"]
-    script = f'mount -t tmpfs none {RUN} && exec "$@"'
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    try:
-        RUN.mkdir(parents=True, exist_ok=True)
-        child = subprocess.Popen(
-            [*dies_with_us, *unshare, "sh", "-c", script, "sh", sys.executable, *sys.argv],
-            env={**os.environ, INSIDE: "1"},
-        )
-        while True:
-            try:
-                return child.wait()
-            except KeyboardInterrupt:
-                pass  # the child has it too, and says what it has to say
-    finally:
-        if made:
-            RUN.rmdir()
+    script = f'mount -t tmpfs none {RUN} && mount -t tmpfs none "$TMPDIR" && exec "$@"'
+    with tempfile.TemporaryDirectory(prefix="netns-bench-") as build:
+        try:
+            RUN.mkdir(parents=True, exist_ok=True)
+            child = subprocess.Popen(
+                [*dies_with_us, *unshare, "sh", "-c", script, "sh", sys.executable, *sys.argv],
+                env={**os.environ, INSIDE: "1", "TMPDIR": build},
+            )
+            while True:
+                try:
+                    return child.wait()
+                except KeyboardInterrupt:
+                    pass  # the child has it too, and says what it has to say
+        finally:
+            if not found:
+                RUN.rmdir()
 
 
 def command(*argv: object, **env: str) -> str:
@@ -363,23 +364,22 @@ def compete(quick: bool, only: list[str]) -> dict[str, object]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     results: dict[str, object] = {"quick": quick, "machine": machine()}
     measured: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="netns-bench-") as build:
-        netns.create(TARGET).close()
-        present, results["absent"] = assemble(Path(build))
-        race = Race(present, quick)
-        try:
-            for operation in OPERATIONS:
-                if operation.key in only:
-                    start = time.monotonic()
-                    measured[operation.key] = {
-                        "title": operation.title.format(**race.sizes._asdict()),
-                        "unit": "s" if operation.unit == "ns" else operation.unit,
-                        "values": race.run(operation),
-                    }
-                    print(f"{operation.key}: {time.monotonic() - start:.1f} s", flush=True)
-        finally:
-            for contestant in present.values():
-                contestant.close()
+    netns.create(TARGET).close()
+    present, results["absent"] = assemble(Path(tempfile.gettempdir()))
+    race = Race(present, quick)
+    try:
+        for operation in OPERATIONS:
+            if operation.key in only:
+                start = time.monotonic()
+                measured[operation.key] = {
+                    "title": operation.title.format(**race.sizes._asdict()),
+                    "unit": "s" if operation.unit == "ns" else operation.unit,
+                    "values": race.run(operation),
+                }
+                print(f"{operation.key}: {time.monotonic() - start:.1f} s", flush=True)
+    finally:
+        for contestant in present.values():
+            contestant.close()
     return {**results, "operations": measured}
 
 
