@@ -48,7 +48,7 @@ OPERATIONS = [
     Operation("current", "`current()` and `close()`"),
     Operation("open", "`open(name)` and `close()`"),
     Operation("new", "`new()` and `close()`"),
-    Operation("create", "`create(name)`, `close()` and `delete(name)`"),
+    Operation("create", "`create(name)` and `delete(name)`"),
     Operation("take", "`pool.take()`", pinned=False, least=8, most=64),
     Operation("run", '`ns.run(["true"])`'),
     Operation("step", "`do_async`: one step of a coroutine"),
@@ -68,7 +68,7 @@ OPERATIONS = [
         processes=True,
         pinned=False,
     ),
-    Operation("create_many", "`create`, `close`, `delete`, {many:,} present", "create", "many"),
+    Operation("create_many", "`create` and `delete`, {many:,} present", "create", "many"),
     Operation(
         "delete",
         "`delete(*names)` of {many:,}, each",
@@ -78,7 +78,7 @@ OPERATIONS = [
         pinned=False,
         most=1,
     ),
-    Operation("create_more", "`create`, `close`, `delete`, {more:,} present", "create", "more"),
+    Operation("create_more", "`create` and `delete`, {more:,} present", "create", "more"),
     Operation("do_most", "`ns.do(fn)`, {most:,} present", "do", "most"),
 ]
 

@@ -187,28 +187,34 @@ def plot(results: dict[str, Any], to: Path) -> None:
     }
     names = list(dict.fromkeys(name for each in timed.values() for name in each["values"]))
     colours = dict(zip(names, pyplot.get_cmap("tab20").colors))
-    bars = sum(len(each["values"]) for each in timed.values())
-    figure, axes = pyplot.subplots(figsize=(9, 0.16 * bars + 0.3 * len(timed) + 1))
-    at, ticks, titles = 0.0, [], []
-    for each in timed.values():
-        first = at
-        for name in sorted(each["values"], key=names.index):
-            width = 1e6 * statistics.median(each["values"][name])
-            axes.barh(at, width, 0.9, color=colours[name])
-            at += 1
-        ticks.append((first + at - 1) / 2)
-        titles.append(each["title"].replace("`", ""))
-        at += 1.5
-    axes.set_xscale("log")
-    axes.set_yticks(ticks, titles, fontsize=8)
-    axes.set_ylim(at, -1.5)
-    axes.set_xlabel("median, µs (logarithmic)")
-    axes.grid(axis="x", alpha=0.3)
+    figure, columns = pyplot.subplots(1, 2, figsize=(13, 15), layout="constrained")
+    for axes, half in zip(columns, halves(list(timed.values()))):
+        at, ticks = 0.0, []
+        for each in half:
+            first = at
+            for name in sorted(each["values"], key=names.index):
+                width = 1e6 * statistics.median(each["values"][name])
+                axes.barh(at, width, 0.9, color=colours[name])
+                at += 1
+            ticks.append((first + at - 1) / 2)
+            at += 1.5
+        titles = [each["title"].replace("`", "").replace(", ", ",\n") for each in half]
+        axes.set_xscale("log")
+        axes.set_yticks(ticks, titles, fontsize=8)
+        axes.set_ylim(at, -1.5)
+        axes.set_xlabel("median, µs (logarithmic)")
+        axes.grid(axis="x", alpha=0.3)
     handles = [matplotlib.patches.Patch(color=colours[name], label=name) for name in names]
-    figure.legend(handles=handles, fontsize=8, ncols=4, loc="outside upper center")
-    figure.set_layout_engine("constrained")
-    figure.savefig(to, metadata={"Date": None})
+    figure.legend(handles=handles, fontsize=9, ncols=8, loc="outside upper center")
+    figure.savefig(to, metadata={"Date": None} if to.suffix == ".svg" else None)
     pyplot.close(figure)
+
+
+def halves(operations: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Of as many bars each as can be."""
+    bars = [len(each["values"]) + 1.5 for each in operations]
+    middle = min(range(len(bars) + 1), key=lambda i: abs(sum(bars[:i]) - sum(bars[i:])))
+    return operations[:middle], operations[middle:]
 
 
 def write(places: Places) -> None:
