@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -175,6 +174,8 @@ def discover(count: int, present: int) -> int:
 
 
 def steps(count: int, present: int) -> int:
+    import asyncio
+
     async def many(host: netns.NetNS) -> int:
         check(here() != home, "inside")
         start = perf_counter_ns()

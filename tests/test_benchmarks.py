@@ -116,6 +116,7 @@ def test_the_plot_has_every_operation(places: report.Places, results: Any) -> No
     assert all(f"<!-- {line}" in drawn for line in lines)
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -> None:
     found, names = RUN.is_dir(), set(RUN.glob("*"))
