@@ -6,6 +6,11 @@
 True
 """
 
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError("netns: network namespaces are Linux's own; this is " + sys.platform)
+
 from ._create import attach, create, delete, new
 from ._discover import Discovery, Found, check, discover, identify, is_netns, names, nsids, pids
 from ._errors import (
@@ -28,7 +33,7 @@ from ._switch import abort_when_stranded, do, keep_gil, tour
 
 __version__: str = ffi.string(lib.netns_version()).decode()
 
-del ffi, lib
+del ffi, lib, sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
