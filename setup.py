@@ -1,13 +1,18 @@
 """The extension module's build. Everything else is in pyproject.toml."""
 
+import gzip
+import os
 import re
 import shutil
 import sys
 import sysconfig
+import tarfile
+import time
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 if not sys.platform.startswith("linux"):
     sys.exit("netns: network namespaces are Linux's own; this is " + sys.platform)
@@ -38,9 +43,30 @@ class BuildForC(build_ext):
         )
 
 
+class SameSdist(sdist):
+    """From the same files the same bits: of no owner, and of SOURCE_DATE_EPOCH if set."""
+
+    def make_archive(self, base_name: str, format: str, *_: object, **how: str) -> str:
+        when = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+
+        def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.mtime, member.mode = when, 0o755 if member.mode & 0o100 else 0o644
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            return member
+
+        name = f"{base_name}.tar.gz"
+        with (
+            gzip.GzipFile(name, "wb", mtime=when) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            tar.add(how["base_dir"], filter=plain)
+        return name
+
+
 setup(
     version=VERSION.group(1),
     cffi_modules=["csrc/ffi_build.py:ffi"],
-    cmdclass={"build_ext": BuildForC},
+    cmdclass={"build_ext": BuildForC, "sdist": SameSdist},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp39"}},
 )

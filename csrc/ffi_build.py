@@ -42,6 +42,7 @@ ffi.set_source(
     extra_compile_args=[
         *["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"],
         "-Werror=implicit-function-declaration",  # what an older limited API lacks
+        f"-ffile-prefix-map={CSRC.parent}=.",  # the same bits, wherever they are built
     ],
     py_limited_api=not FREE_THREADED,
 )
