@@ -1,0 +1,124 @@
+"""The packages: built twice, looked at, and used where there is no compiler.
+
+    python tests/wheel.py [FOLDER]     (keeps them in FOLDER)
+
+The source package is built here and from two copies of itself, in folders of other
+names at other dates; so are the wheels: all must be the same bits. The wheel is
+given its manylinux tag and checked, then installed into a new environment without a
+compiler, and the source package into another with one. The demo runs in both.
+Needs what tox -e wheel installs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH = "1700000000"  # any will do that is the same each time
+DAY = 24 * 60 * 60
+SAME = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+
+
+def step(what: str, *command: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
+    """One command, its time; its output if it fails, and then the end."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=env,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nwheel: {what}: ended with {done.returncode}")
+    print(f"{time.monotonic() - begun:6.1f} s  {what}", flush=True)
+    return done.stdout
+
+
+def only(directory: Path, pattern: str) -> Path:
+    (found,) = directory.glob(pattern)
+    return found
+
+
+def build(kind: str, source: Path, into: Path) -> Path:
+    build = [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", into]
+    step(f"{kind} built in {source.name}/", *build, source, env=SAME)
+    return only(into, "*.tar.gz" if kind == "sdist" else "*.whl")
+
+
+def unpack(sdist: Path, into: Path, days: int) -> Path:
+    """The source package's files, as written that many days ago."""
+    with tarfile.open(sdist) as tar:
+        tar.extractall(into.parent)
+    only(into.parent, "netns-*").rename(into)
+    then = time.time() - days * DAY
+    for path in [into, *into.rglob("*")]:
+        os.utime(path, (then, then))
+    return into
+
+
+def same(*files: Path) -> None:
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    if len(hashes) > 1:
+        sys.exit("wheel: other bits: " + ", ".join(map(str, files)))
+    print(f"          the same {len(files)} times: {files[0].name} sha256 {hashes.pop()}")
+
+
+def demo(work: Path, package: Path, path: str, **env: str) -> None:
+    """Installs into a new environment, with these programs in its PATH; runs the demo."""
+    home = work / f"env-{package.suffix[1:]}"
+    step(f"environment for {package.name}", sys.executable, "-m", "venv", home)
+    python = home / "bin" / "python"
+    environ = {**os.environ, "PATH": path, **env}
+    environ.pop("PYTHONPATH", None)
+    pip = [python, "-m", "pip", "install", "--quiet", f"netns[demo] @ {package.as_uri()}"]
+    step(f"installed, PATH={path}", *pip, env=environ, cwd=work)
+    run = [python, "-W", "error::DeprecationWarning:netns", "-m", "netns", "demo"]
+    said = step("python -m netns demo", *run, env=os.environ.copy(), cwd=work)
+    assert said.splitlines()[-1] == "The thread is home again.", said
+
+
+def main(keep: Path | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="netns-wheel-") as name:
+        work = Path(name)
+        os.umask(0o022)
+        first = build("sdist", ROOT, work / "first")
+        copies = [
+            unpack(first, work / "copy", days=3),
+            unpack(first, work / "another-copy-with-a-longer-name", days=500),
+        ]
+        os.umask(0o027)
+        sdists = [build("sdist", copy, copy.with_suffix(".sdist")) for copy in copies]
+        wheels = [build("wheel", copy, copy.with_suffix(".wheel")) for copy in copies]
+        os.umask(0o022)
+        same(first, *sdists)
+        same(*wheels)
+        shown = work / "repaired"
+        step("auditwheel", "auditwheel", "repair", "--wheel-dir", shown, wheels[0])
+        wheel = only(shown, "*manylinux*.whl")
+        print(f"          {wheel.name}")
+        step("twine check", "twine", "check", "--strict", wheel, first)
+        step("check-wheel-contents", "check-wheel-contents", wheel)
+        if "-abi3-" in wheel.name:
+            step("abi3audit", "abi3audit", "--strict", wheel)
+        nothing = work / "no-programs"
+        nothing.mkdir()
+        demo(work, wheel, str(nothing), CC="/bin/false")
+        demo(work, first, os.defpath)
+        if keep:
+            keep.mkdir(parents=True, exist_ok=True)
+            for package in (first, wheel):
+                shutil.copy(package, keep)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if sys.argv[1:] else None)
