@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SAID = "netns: network namespaces are Linux's own; this is {}"
 
 
-def elsewhere(platform: str, then: str) -> subprocess.CompletedProcess[str]:
-    """What a process prints that runs then with another sys.platform."""
-    script = f"import sys; sys.platform = {platform!r}\n{then}"
+def elsewhere(platform: str, then: str, first: str = "") -> subprocess.CompletedProcess[str]:
+    """What a process prints that runs first here, and then with another sys.platform."""
+    script = f"import sys\n{first}\nsys.platform = {platform!r}\n{then}"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
 
@@ -32,10 +32,11 @@ def test_install_elsewhere(platform: str) -> None:
     """The same line, and no compiler is started. setuptools is not the tests' to need."""
     commands = [f"setuptools.command.{name}" for name in ("build_ext", "sdist")]
     names = ["setuptools", "setuptools.command", *commands]
-    stand_in = (
-        f"from unittest.mock import Mock; sys.modules.update({{n: Mock() for n in {names}}})"
+    done = elsewhere(
+        platform,
+        f"runpy.run_path({str(ROOT / 'setup.py')!r})",
+        first="import gzip, runpy, tarfile\nfrom unittest.mock import Mock\n"
+        f"sys.modules.update({{name: Mock() for name in {names}}})",
     )
-    run = f"import runpy; runpy.run_path({str(ROOT / 'setup.py')!r})"
-    done = elsewhere(platform, f"{stand_in}; {run}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [SAID.format(platform)]
