@@ -303,7 +303,9 @@ class Race:
             took = self.once(name, operation, count) * count
             if operation.unit != "ns" or took >= least:
                 break
-            grown = int(count * min(10.0, 1.2 * least / max(took, 1e-9))) + 1
+            # Step by step where calls get slower once a batch is long.
+            step = 2.0 if operation.longer > 1 else 10.0
+            grown = int(count * min(step, 1.2 * least / max(took, 1e-9))) + 1
             count = min(grown, operation.most)
         return count
 
