@@ -253,14 +253,25 @@ static int64_t run_create(long count, long present)
 
 static int64_t run_delete(long count, long present)
 {
-	int64_t start = now();
-	char name[64];
+	size_t number = (size_t)present;
+	struct netns_error *errors = calloc(number, sizeof(*errors));
+	const char **targets = calloc(number, sizeof(*targets));
+	char (*names)[64] = calloc(number, sizeof(*names));
+	int64_t start;
+	int failed;
 
 	(void)count;
+	CHECK(errors && targets && names);
 	for (long i = 0; i < present; i++)
-		CHECK(netns_delete(NULL, numbered(name, "doomed", i), &error) ==
-		      0);
-	return now() - start;
+		targets[i] = numbered(names[i], "doomed", i);
+	start = now();
+	failed = netns_delete_many(NULL, targets, number, errors, &error);
+	start = now() - start;
+	CHECK(failed == 0);
+	free(errors);
+	free(targets);
+	free(names);
+	return start;
 }
 
 static int64_t run_discover(long count, long present)

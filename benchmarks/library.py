@@ -12,7 +12,6 @@ import netns._native
 from worker import (
     TARGET,
     Operation,
-    absent,
     beside,
     check,
     clock,
@@ -237,6 +236,7 @@ OPERATIONS: dict[str, Operation] = {
     "new": lambda count, present: clock(count, lambda: netns.new().close()),
     "create": create,
     "delete": delete,
+    "take": take,
     "run": run,
     "discover": discover,
     "import": imports("import netns"),
@@ -251,11 +251,7 @@ OPERATIONS: dict[str, Operation] = {
 
 if __name__ == "__main__":
     variant = sys.argv[2] if len(sys.argv) > 2 else ""
-    if hasattr(netns, "pool"):
-        OPERATIONS["take"] = take
     if variant == "keep_gil":
-        if not hasattr(netns, "keep_gil"):
-            absent("this version of netns has no keep_gil()")
         netns.keep_gil(True)
         serve({name: OPERATIONS[name] for name in ("do", "enter", "beside", "threads2")})
     elif variant == "singly":
