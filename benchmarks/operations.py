@@ -30,7 +30,6 @@ class Operation(NamedTuple):
     doomed: bool = False  # deletes as many names as Sizes.many, made before each call
     processes: bool = False  # a process lives in each namespace
     pinned: bool = True  # to one CPU; not where threads should run side by side
-    longer: int = 1  # than other operations' batches: past the interpreter's switch interval
     least: int = 1  # calls in a batch
     most: int = 1_000_000
     unit: str = "ns"
@@ -53,7 +52,9 @@ OPERATIONS = [
     Operation("take", "`pool.take()`", pinned=False, least=8, most=64),
     Operation("run", '`ns.run(["true"])`'),
     Operation("import", "`import`"),
-    Operation("beside", "`ns.do(fn)` beside a computing thread", pinned=False, longer=30),
+    Operation(
+        "beside", "`ns.do(fn)` beside a computing thread", pinned=False, least=300, most=300
+    ),
     Operation("threads1", "`ns.do(fn)` on 1 thread", pinned=False, least=20),
     Operation("threads2", "`ns.do(fn)` on 2 threads, per call", pinned=False, least=20),
     Operation("threads4", "`ns.do(fn)` on 4 threads, per call", pinned=False, least=20),

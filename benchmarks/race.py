@@ -298,14 +298,12 @@ class Race:
 
     def count(self, name: str, operation: Operation) -> int:
         """So many calls that a batch is long enough to be timed; they also warm up."""
-        count, least = operation.least, self.batch * operation.longer
+        count = operation.least
         while count < operation.most:
             took = self.once(name, operation, count) * count
-            if operation.unit != "ns" or took >= least:
+            if operation.unit != "ns" or took >= self.batch:
                 break
-            # Step by step where calls get slower once a batch is long.
-            step = 2.0 if operation.longer > 1 else 10.0
-            grown = int(count * min(step, 1.2 * least / max(took, 1e-9))) + 1
+            grown = int(count * min(10.0, 1.2 * self.batch / max(took, 1e-9))) + 1
             count = min(grown, operation.most)
         return count
 
