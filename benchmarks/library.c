@@ -265,7 +265,7 @@ static int64_t run_delete(long count, long present)
 	for (long i = 0; i < present; i++)
 		targets[i] = numbered(names[i], "doomed", i);
 	start = now();
-	failed = netns_delete_many(NULL, targets, number, errors, &error);
+	failed = netns_delete_many(NULL, targets, number, errors);
 	start = now() - start;
 	CHECK(failed == 0);
 	free(errors);

@@ -315,7 +315,7 @@ int netns_delete(const char *rundir, const char *target,
  */
 #define HELPERS 15
 
-struct batch {
+struct deletions {
 	const char *rundir;
 	const char *const *targets;
 	size_t count;
@@ -330,7 +330,7 @@ static bool is_name(const char *target)
 	return !strchr(target, '/');
 }
 
-static void delete_name(struct batch *b, size_t i)
+static void delete_name(struct deletions *b, size_t i)
 {
 	struct place place;
 	struct netns_error *err = &b->errors[i];
@@ -345,7 +345,7 @@ static void delete_name(struct batch *b, size_t i)
 
 static void *delete_names(void *arg)
 {
-	struct batch *b = arg;
+	struct deletions *b = arg;
 	size_t i;
 
 	while ((i = atomic_fetch_add(&b->next, 1)) < b->count) {
@@ -355,7 +355,7 @@ static void *delete_names(void *arg)
 	return NULL;
 }
 
-static void delete_together(struct batch *b, size_t names)
+static void delete_together(struct deletions *b, size_t names)
 {
 	pthread_t helpers[HELPERS];
 	size_t n = 0;
@@ -371,10 +371,10 @@ static void delete_together(struct batch *b, size_t names)
 int netns_delete_many(const char *rundir, const char *const *targets,
 		      size_t count, struct netns_error *errors)
 {
-	struct batch b = { .rundir = rundir,
-			   .targets = targets,
-			   .count = count,
-			   .errors = errors };
+	struct deletions b = { .rundir = rundir,
+			       .targets = targets,
+			       .count = count,
+			       .errors = errors };
 	const char *name = NULL;
 	size_t i, names = 0;
 	int ret = 0;

@@ -56,12 +56,13 @@ class Agent:
                 found[key] = sample.value
         return found
 
-    def until(self, label: str, there: bool) -> Samples:
-        """The first scrape in which that namespace is, or is no more."""
+    def until(self, label: str, there: bool, processes: int | None = None) -> Samples:
+        """The first scrape in which that namespace is, with so many processes, or is no more."""
         deadline = time.monotonic() + 20
         while True:
             found = self.scrape()
-            if (("netns_processes", label, "") in found) == there:
+            seen = found.get(("netns_processes", label, ""))
+            if (seen is not None) == there and processes in (None, seen):
                 return found
             assert time.monotonic() < deadline, f"{label} is{'' if there else ' still'} not there"
 
@@ -130,7 +131,7 @@ def test_an_unnamed_one_is_given_up_and_dies(ns: netns.NetNS) -> None:
             ns.do(known, other)
             child = other.popen(["sleep", "infinity"])
         try:
-            assert running.until(label, there=True)["netns_processes", label, ""] == 1
+            running.until(label, there=True, processes=1)
             assert len(ns.do(lambda host: netns.nsids())) == 1
         finally:
             child.kill()

@@ -346,9 +346,7 @@ def test_exec_binds_the_configuration(name: str) -> None:
         assert told("exec", name, "cat", "/etc/resolv.conf") == "nameserver 192.0.2.53\n"
         assert Path("/etc/resolv.conf").read_text() == before
         (directory / "netns-test-nothing").touch()
-        missing = run("exec", name, "true")
-        assert missing.returncode == 1
-        assert "/etc/netns-test-nothing" in missing.stderr
+        assert told("exec", name, "true") == ""
     finally:
         shutil.rmtree(directory if found else directory.parent)
 
