@@ -17,8 +17,8 @@
  * traceback keeps the guard, and the thread inside, until it is dropped).
  *
  * Solution: __enter__ and __exit__ are C functions, in which no signal handler
- * runs. (Where they call Python, to make a host or an exception, one may; by
- * then the thread's state is settled, or settled again.) From CPython 3.10 on the interpreter does not look for signals between
+ * runs. (Where they call Python, to make an exception, one may; by then the
+ * thread's state is settled.) From CPython 3.10 on the interpreter does not look for signals between
  * the return of __enter__ and the block that calls __exit__, nor between the
  * end of that block and the call. In 3.9 it may at the latter place; then the
  * frame drops the guard, whose finalizer leaves.
@@ -46,7 +46,6 @@ struct handle {
 struct guard {
 	PyObject_HEAD struct handle *handle; /* NULL: a tour's */
 	_Atomic int64_t guard;		     /* 0: outside */
-	atomic_bool entered;		     /* once at least */
 };
 
 /*
@@ -100,7 +99,8 @@ static void end_switch(PyThreadState *state)
 		end_switch(state_);                          \
 	} while (0)
 
-static PyObject *host_key, *socket_name, *new_name, *init_name;
+static PyObject *host_key, *socket_name, *new_name, *init_name, *code_name,
+	*flags_name;
 static PyTypeObject *handle_type, *guard_type, *tour_type;
 
 static void free_object(PyObject *obj)
@@ -171,10 +171,44 @@ static PyGetSetDef handle_properties[] = {
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
+static const char do_doc[] =
+	"do($self, fn, /, *args, **kwargs)\n"
+	"--\n"
+	"\n"
+	"Call ``fn(host, *args, **kwargs)`` inside and return its result.\n"
+	"\n"
+	"Args:\n"
+	"    fn: an ordinary callable. `host` is the namespace that the caller\n"
+	"        was in: a handle that is the library's (closing it does\n"
+	"        nothing) and valid for as long as it is referenced.\n"
+	"\n"
+	"Returns:\n"
+	"    What fn returns.\n"
+	"\n"
+	"Raises:\n"
+	"    ClosedError: the handle is closed.\n"
+	"    InvalidTypeError: fn is a coroutine, generator or async generator\n"
+	"        function, whose body would run later, outside.\n"
+	"    NotPermittedError: the target may not be entered.\n"
+	"    RestoreError: the thread could not be brought home.\n"
+	"    Whatever fn raises; the thread is home by then.\n"
+	"\n"
+	"Thread: the calling thread alone moves; threads started by fn are\n"
+	"    born inside and stay there. Where the thread could not come home\n"
+	"    afterwards (home is owned by a user namespace in which it may do\n"
+	"    nothing), fn runs on a thread made for it instead, with the\n"
+	"    caller's context variables.\n"
+	"Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.\n"
+	"Since: Linux 4.9.\n"
+	"Source: setns(2), network_namespaces(7).\n";
+
 static PyObject *handle_socket(PyObject *obj, PyObject *args);
 static PyObject *make_sockets(PyObject *unused, PyObject *args);
+static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs);
 
 static PyMethodDef handle_methods[] = {
+	{ "do", (PyCFunction)(void (*)(void))handle_do,
+	  METH_VARARGS | METH_KEYWORDS, do_doc },
 	{ "_socket", handle_socket, METH_VARARGS,
 	  "_socket(family, type, protocol): a socket.socket made inside." },
 	{ "_sockets", make_sockets, METH_VARARGS | METH_STATIC,
@@ -281,6 +315,26 @@ static PyObject *misused(void)
 	return fail(&err);
 }
 
+/* A handle of its user's class on what the calling thread came from. */
+static PyObject *make_host(PyTypeObject *type)
+{
+	newfunc make = (newfunc)PyType_GetSlot(type, Py_tp_new);
+	PyObject *nothing = PyTuple_New(0), *made = NULL;
+	struct netns_error err;
+
+	if (nothing)
+		made = make(type, nothing, NULL);
+	Py_XDECREF(nothing);
+	if (!made)
+		return NULL;
+	((struct handle *)made)->lent = true;
+	if (netns_host(&((struct handle *)made)->ns, &err) < 0) {
+		Py_DECREF(made);
+		return fail(&err);
+	}
+	return made;
+}
+
 /*
  * The body's host. That of an outermost body is one object for as long as the
  * thread's home stays the same: it lives in the interpreter's dict for this
@@ -288,16 +342,18 @@ static PyObject *misused(void)
  * than the thread does. That of an inner body is made anew, for it must not
  * outlive the outer one.
  */
-static PyObject *host(void)
+static PyObject *host(PyTypeObject *type)
 {
 	uint64_t serial = netns__outermost_home();
-	PyObject *dict = PyThreadState_GetDict(); /* borrowed */
-	PyObject *pair, *made;
+	PyObject *dict, *pair, *made;
 
+	if (!serial)
+		return make_host(type);
+	dict = PyThreadState_GetDict(); /* borrowed */
 	if (!dict)
 		return PyErr_NoMemory();
 	pair = PyDict_GetItemWithError(dict, host_key); /* borrowed */
-	if (serial && pair &&
+	if (pair &&
 	    PyLong_AsUnsignedLongLong(PyTuple_GetItem(pair, 0)) == serial) {
 		made = PyTuple_GetItem(pair, 1);
 		Py_INCREF(made);
@@ -305,9 +361,9 @@ static PyObject *host(void)
 	}
 	if (PyErr_Occurred())
 		return NULL;
-	made = call_facade("netns._handle", "_host", "()");
-	if (!made || !serial)
-		return made;
+	made = make_host(type);
+	if (!made)
+		return NULL;
 	pair = Py_BuildValue("(KO)", (unsigned long long)serial, made);
 	if (!pair || PyDict_SetItem(dict, host_key, pair) < 0)
 		Py_CLEAR(made);
@@ -501,6 +557,107 @@ out:
 	return list;
 }
 
+/*
+ * do
+ *
+ * One C function, for nothing can come between its parts then, and for what
+ * the interpreter would take to go from one to the next.
+ */
+#define RUNS_LATER \
+	(0x20 | 0x80 | 0x200) /* CO_GENERATOR, COROUTINE, ASYNC_GENERATOR */
+
+/* 0 where a call runs the function's body; what is not plain is asked in Python. */
+static int check_function(PyObject *fn)
+{
+	PyObject *code = PyObject_GetAttr(fn, code_name), *flags = NULL, *done;
+	long value = RUNS_LATER;
+
+	if (code)
+		flags = PyObject_GetAttr(code, flags_name);
+	if (flags)
+		value = PyLong_AsLong(flags);
+	Py_XDECREF(flags);
+	Py_XDECREF(code);
+	if (!(value & RUNS_LATER))
+		return 0;
+	PyErr_Clear();
+	done = call_facade("netns._switch", "check_function", "(O)", fn);
+	Py_XDECREF(done);
+	return done ? 0 : -1;
+}
+
+/* fn(host, ...): the arguments with the host in the function's place. */
+static PyObject *call_inside(PyObject *obj, PyObject *args, PyObject *kwargs)
+{
+	Py_ssize_t i, count = PyTuple_Size(args);
+	PyObject *given, *item, *result = NULL;
+	PyObject *came_from = host(Py_TYPE(obj));
+
+	if (!came_from)
+		return NULL;
+	given = PyTuple_New(count);
+	if (!given) {
+		Py_DECREF(came_from);
+		return NULL;
+	}
+	PyTuple_SetItem(given, 0, came_from); /* takes it over */
+	for (i = 1; i < count; i++) {
+		item = PyTuple_GetItem(args, i);
+		Py_INCREF(item);
+		PyTuple_SetItem(given, i, item);
+	}
+	result = PyObject_Call(PyTuple_GetItem(args, 0), given, kwargs);
+	Py_DECREF(given);
+	return result;
+}
+
+static PyObject *do_in_thread(PyObject *obj, PyObject *args, PyObject *kwargs)
+{
+	PyObject *rest = PyTuple_GetSlice(args, 1, PyTuple_Size(args));
+	PyObject *named = kwargs ? kwargs : PyDict_New(), *result = NULL;
+
+	if (kwargs)
+		Py_INCREF(kwargs);
+	if (rest && named)
+		result =
+			call_facade("netns._switch", "run_in_thread", "(OOOO)",
+				    obj, PyTuple_GetItem(args, 0), rest, named);
+	Py_XDECREF(rest);
+	Py_XDECREF(named);
+	return result;
+}
+
+static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs)
+{
+	PyObject *result, *type, *value, *traceback;
+	struct netns_error err;
+	int64_t guard;
+	int ret;
+
+	if (!PyTuple_Size(args)) {
+		PyErr_SetString(PyExc_TypeError, "do() takes a function");
+		return NULL;
+	}
+	if (check_function(PyTuple_GetItem(args, 0)) < 0)
+		return NULL;
+	SWITCH(0, guard = netns_enter(((struct handle *)obj)->ns, &err));
+	if (guard < 0)
+		return netns__may_not_return((int)guard, &err)
+			     ? do_in_thread(obj, args, kwargs)
+			     : fail(&err);
+	result = call_inside(obj, args, kwargs);
+	SWITCH(guard, ret = netns_leave(guard, &err));
+	if (result && ret < 0) {
+		Py_DECREF(result);
+		return fail(&err);
+	}
+	if (ret < 0) {
+		PyErr_Fetch(&type, &value, &traceback);
+		return fail_behind(&err, type, value, traceback);
+	}
+	return result;
+}
+
 static PyObject *tour_visit(PyObject *obj, PyObject *handle)
 {
 	struct tour *self = (struct tour *)obj;
@@ -577,8 +734,8 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 	atomic_store(&self->guard, guard < 0 ? 0 : guard);
 	if (guard < 0)
 		return fail(&err);
-	atomic_store(&self->entered, true);
-	result = self->handle ? host() : new_tour(guard);
+	result = self->handle ? host(Py_TYPE((PyObject *)self->handle))
+			      : new_tour(guard);
 	if (!result) {
 		PyObject *type, *value, *traceback;
 
@@ -613,12 +770,6 @@ static PyObject *guard_close(PyObject *obj, PyObject *unused)
 	if (leave((struct guard *)obj, &err) < 0)
 		return fail(&err);
 	Py_RETURN_NONE;
-}
-
-static PyObject *guard_entered(PyObject *obj, void *unused)
-{
-	(void)unused;
-	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->entered));
 }
 
 static PyObject *guard_active(PyObject *obj, void *unused)
@@ -672,7 +823,6 @@ static PyMethodDef guard_methods[] = {
 };
 
 static PyGetSetDef guard_properties[] = {
-	{ "entered", guard_entered, NULL, "Whether it was ever inside.", NULL },
 	{ "active", guard_active, NULL, "Whether it is inside.", NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
@@ -714,7 +864,10 @@ int netns__add_types(void)
 	socket_name = PyUnicode_InternFromString("socket");
 	new_name = PyUnicode_InternFromString("__new__");
 	init_name = PyUnicode_InternFromString("__init__");
-	if (module && host_key && socket_name && new_name && init_name)
+	code_name = PyUnicode_InternFromString("__code__");
+	flags_name = PyUnicode_InternFromString("co_flags");
+	if (module && host_key && socket_name && new_name && init_name &&
+	    code_name && flags_name)
 		ret = add_type(module, "Handle", &handle_spec, &handle_type);
 	if (!ret)
 		ret = add_type(module, "Tour", &tour_spec, &tour_type);

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 from errno import EINTR
 
-from ._errors import NotPermittedError, check, closed, from_native, wrong_type, wrong_value
-from ._native import ffi, lib
-
-if lib.netns__add_types() < 0:
-    raise ImportError("netns: the extension module could not add its types")
-
 from . import _switch
-from ._native import Guard, Handle
+from ._errors import NotPermittedError, check, closed, from_native, wrong_type, wrong_value
+from ._native import Guard, Handle, ffi, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,47 +103,13 @@ class NetNS(Handle):
 
     # Where it is
 
-    def do(
-        self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Call ``fn(host, *args, **kwargs)`` inside and return its result.
+    if TYPE_CHECKING:
 
-        Args:
-            fn: an ordinary callable. `host` is the namespace that the caller
-                was in: a handle that is the library's (closing it does
-                nothing) and valid for as long as it is referenced.
-
-        Returns:
-            What fn returns.
-
-        Raises:
-            ClosedError: the handle is closed.
-            InvalidTypeError: fn is a coroutine, generator or async generator
-                function, whose body would run later, outside.
-            NotPermittedError: the target may not be entered.
-            RestoreError: the thread could not be brought home.
-            Whatever fn raises; the thread is home by then.
-
-        Thread: the calling thread alone moves; threads started by fn are
-            born inside and stay there. Where the thread could not come home
-            afterwards (home is owned by a user namespace in which it may do
-            nothing), fn runs on a thread made for it instead, with the
-            caller's context variables.
-        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 4.9.
-        Source: setns(2), network_namespaces(7).
-        """
-        _switch.check_function(fn)
-        guard = Guard(self)
-        try:
-            with guard as host:
-                return fn(host, *args, **kwargs)
-        except BaseException as error:
-            if not _switch.must_use_a_thread(guard, error):
-                # CPython 3.9 may be interrupted between the body and __exit__.
-                guard.close()
-                raise
-        return _switch.run_in_thread(self, fn, args, kwargs)
+        def do(
+            self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
+        ) -> T: ...
+    else:
+        do = Handle.do  # in C: see its docstring there
 
     def do_in_thread(
         self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -567,6 +528,15 @@ class NetNS(Handle):
     def nsid(self, nsid: int) -> None:
         call(lib.netns_set_nsid, self._cell[0], number(nsid, "an id", -1))
 
+    def __getattr__(self, name: str) -> Any:
+        # Of the host of a body, which is made without, for most bodies ask nothing.
+        if name == "_cell":
+            self._cell = ffi.cast("struct netns **", self._cell_address)
+            return self._cell
+        if name in ("_name", "_path"):
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NetNS):
             return NotImplemented
@@ -651,15 +621,10 @@ def opened(
     # signal handler behind the call leaks nothing.
     ns = NetNS.__new__(NetNS)
     ns._lent = lent
-    ns._cell = ffi.cast("struct netns **", ns._cell_address)
     ns._name = name
     ns._path = path
     call(function, *args, ns._cell)
     return ns
-
-
-def _host() -> NetNS:
-    return opened(lib.netns_host, lent=True)
 
 
 def lent(ns: NetNS) -> NetNS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os.path import isdir
 from sys import modules
 
-from ._errors import NotPermittedError, step_text, wrong_type
+from ._errors import wrong_type
 from ._native import Guard, lib
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-_CHECK_RETURN = step_text(lib.NETNS_STEP_CHECK_RETURN)
 _RUNS_LATER = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
@@ -59,13 +58,6 @@ def _unwrapped(fn: Callable[..., object]) -> tuple[Callable[..., object], int]:
         raise wrong_type("do() takes a function", fn)
     code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
     return fn, code.co_flags if code else 0
-
-
-def must_use_a_thread(guard: Guard, error: BaseException) -> bool:
-    """Whether the guard was refused because the thread could not come home."""
-    return (
-        not guard.entered and isinstance(error, NotPermittedError) and error.step == _CHECK_RETURN
-    )
 
 
 def has_files(ns: NetNS) -> bool:

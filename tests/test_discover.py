@@ -428,12 +428,13 @@ def test_closed_handles(name: str) -> None:
 def test_no_descriptor_left(ns: netns.NetNS) -> None:
     script = """
 import errno, os, resource, netns
+from netns import KernelError, discover, identify, nsids  # imported while they can be
 fds = os.listdir("/proc/self/fd")
 resource.setrlimit(resource.RLIMIT_NOFILE, (len(fds) - 1, 4096))
-for call in (netns.discover, lambda: netns.identify(os.getpid()), netns.nsids):
+for call in (discover, lambda: identify(os.getpid()), nsids):
     try:
         call()
-    except netns.KernelError as error:
+    except KernelError as error:
         print(errno.errorcode[error.errno])
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 print(os.listdir("/proc/self/fd") == fds, len(netns.discover()) > 0)

@@ -514,51 +514,30 @@ def test_what_a_thread_left_for_good_is_not_kept(ns: netns.NetNS) -> None:
     checked_on_a_thread(run)
 
 
-def test_an_interrupt_while_the_host_is_made(
-    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the guard still referenced, so that it is not its end that leaves."""
+def test_what_the_host_of_a_body_knows(ns: netns.NetNS) -> None:
+    """It is made without a name and a path, and asked for no more than is used."""
 
-    def interrupted() -> netns.NetNS:
-        assert here() == link(ns)
-        raise KeyboardInterrupt
-
-    def run() -> None:
-        home, guard = here(), ns.enter()
-        monkeypatch.setattr(_handle, "_host", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            guard.__enter__()
-        assert (here(), guard.active, guard.entered) == (home, False, True)
-
-    checked_on_a_thread(run)
-
-
-def test_an_interrupt_before_exit(ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As CPython 3.9 may between the body and __exit__: do() still comes home."""
-    guards: list[_native.Guard] = []
-
-    class Guard:
-        def __init__(self, handle: netns.NetNS) -> None:
-            self.guard = _native.Guard(handle)
-            self.close = self.guard.close
-            guards.append(self.guard)
-
-        @property
-        def entered(self) -> bool:
-            return self.guard.entered
-
-        def __enter__(self) -> netns.NetNS:
-            return self.guard.__enter__()
-
-        def __exit__(self, *exc: object) -> None:
-            raise KeyboardInterrupt
+    def body(host: netns.NetNS) -> None:
+        assert (host.name, host.path, host.closed) == (None, None, False)
+        assert os.readlink(f"/proc/self/fd/{host.fileno()}") == home
+        assert repr(host) == f"<NetNS {home}>"
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            host.nothing  # noqa: B018
 
     home = here()
-    monkeypatch.setattr(_handle, "Guard", Guard)
-    with pytest.raises(KeyboardInterrupt):
-        ns.do(lambda host: None)
-    assert here() == home
-    assert not guards[0].active
+    ns.do(body)
+    ns.do(lambda outer: ns.do(lambda host: host == ns and host.do(lambda _: here()) == link(ns)))
+
+
+def test_do_passes_all_arguments(ns: netns.NetNS) -> None:
+    def body(host: netns.NetNS, /, *args: object, **kwargs: object) -> object:
+        return args, kwargs
+
+    assert ns.do(body) == ((), {})
+    assert ns.do(body, 1, 2) == ((1, 2), {})
+    assert ns.do(body, 1, fn=2, self=3) == ((1,), {"fn": 2, "self": 3})
+    with pytest.raises(TypeError):
+        ns.do()  # type: ignore[call-arg]
 
 
 def test_a_refusal_in_the_body_is_the_bodys(ns: netns.NetNS) -> None:
@@ -587,8 +566,6 @@ def test_only_an_unsure_return_takes_a_thread(
 
     monkeypatch.setattr(_switch, "run_in_thread", unwanted)
     checked_on_a_thread(run)
-    refused = netns.KernelError(errno.ENOMEM, "check the way back")
-    assert not _switch.must_use_a_thread(ns.enter(), refused)
 
 
 def test_what_would_run_outside_is_refused_before_all_else(ns: netns.NetNS) -> None:
@@ -765,7 +742,7 @@ def test_errors_of_guards_are_not_kept(ns: netns.NetNS) -> None:
 
 def test_calls_of_the_facade_keep_nothing(ns: netns.NetNS) -> None:
     """What the guard calls in Python is looked up each time, and let go."""
-    objects = (_errors, _errors.from_native, _handle, _handle._host)
+    objects = (_errors, _errors.from_native, _handle, netns.NetNS)
     before = [sys.getrefcount(each) for each in objects]
     guard = ns.enter()
     for _ in range(100):

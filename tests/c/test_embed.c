@@ -116,20 +116,20 @@ static int open_and_close(void *argument)
 
 struct newcomer {
 	const struct opened *lib;
+	struct netns *ns;
 	int ours, theirs; /* descriptors that the thread keeps for each */
 };
 
 static void *use_both(void *argument)
 {
 	struct newcomer *newcomer = argument;
-	struct netns *ns = make_namespace();
+	struct netns *ns = newcomer->ns;
 	int before = count_fds();
 
 	close(newcomer->lib->socket(ns, AF_INET, SOCK_DGRAM, 0, &err));
 	newcomer->theirs = count_fds() - before;
 	close(netns_socket(ns, AF_INET, SOCK_DGRAM, 0, &err));
 	newcomer->ours = count_fds() - before - newcomer->theirs;
-	netns_unref(ns);
 	return NULL;
 }
 
@@ -139,7 +139,7 @@ static void *use_both(void *argument)
  */
 static int use_two_copies(void *argument)
 {
-	struct newcomer newcomer = { 0 };
+	struct newcomer newcomer = { .ns = make_namespace() };
 	struct opened lib;
 
 	(void)argument;
@@ -147,6 +147,7 @@ static int use_two_copies(void *argument)
 	newcomer.lib = &lib;
 	pthread_join(start(use_both, &newcomer), NULL);
 	must(newcomer.theirs == 2 && newcomer.ours == 2);
+	netns_unref(newcomer.ns);
 	return 0;
 }
 
