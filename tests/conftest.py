@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -31,6 +32,10 @@ def has_privilege() -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Not root: the whole run begins again as root of a user namespace."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # nohup(1) and shells' background jobs ignore them, and so would our children.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     if os.environ.get(INSIDE) or has_privilege():
         return
     say = sys.__stderr__ or sys.stderr

@@ -123,8 +123,7 @@ def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -
     # Until the last process has closed it, this pipe has no end.
     reader, writer = os.pipe()
     with subprocess.Popen(
-        # A shell's background job is born with SIGINT ignored.
-        ["env", "--default-signal=INT", *RACE, "--only", "discover", "--to", tmp_path / "to"],
+        [*RACE, "--only", "discover", "--to", tmp_path / "to"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
