@@ -147,7 +147,7 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         "# Performance\n",
         "Made by `tox -e bench`, which races all of these in one run;"
-        " [benchmarks/README.md](../benchmarks/README.md) says how. Not edited by hand.\n",
+        " `benchmarks/README.md` says how. Not edited by hand.\n",
         "**A quick run: it shows that the race works, not how fast anything is.**\n"
         if results["quick"]
         else "",

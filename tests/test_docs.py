@@ -16,6 +16,7 @@ PAGES = {
     page: page.read_text() for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 NEWLINE = "\n"
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 BLOCK = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SAID = re.compile(r"^ *print\(.*\) +# (.+?)(?:: .*)?$", re.MULTILINE)
 
@@ -38,7 +39,8 @@ def run(command: list[str], directory: Path) -> str:
             capture_output=True,
             text=True,
             timeout=60,
-            env={**os.environ, "NETNS_RUN_DIR": str(run_directory)},
+            cwd=directory,
+            env={**os.environ, "NETNS_RUN_DIR": str(run_directory), "PATH": PATH},
         )
     finally:
         if run_directory.exists():

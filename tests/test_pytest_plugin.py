@@ -1,0 +1,167 @@
+"""The pytest plugin: namespaces for other people's tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(tmp_path: Path, tests: str, *options: str, before: tuple[str, ...] = ()) -> str:
+    """What pytest says of these tests, with the plugin as installed."""
+    (tmp_path / "test_it.py").write_text(tests)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *options]
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=env
+    )
+    return done.stdout + done.stderr
+
+
+def ended(said: str) -> dict[str, int]:
+    last = [line for line in said.splitlines() if re.match(r"=+ \d+ (?!warning)\w+", line)]
+    assert last, said
+    return {what: int(count) for count, what in re.findall(r"(\d+) (\w+)", last[-1])}
+
+
+def test_netns(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        """
+import socket
+
+def test_fresh(netns):
+    assert netns.do(lambda host: [name for _, name in socket.if_nameindex()])[0] == "lo"
+    with netns.create_server(("127.0.0.1", 0)) as server:
+        netns.create_connection(server.getsockname()).close()  # the loopback device is up
+""",
+    )
+    assert ended(said)["passed"] == 1, said
+
+
+def test_netns_pair(tmp_path: Path) -> None:
+    pytest.importorskip("pyroute2")
+    said = run(
+        tmp_path,
+        """
+def test_joined(netns_pair):
+    left, right = netns_pair
+    with right.ns.create_server((right.address, 0)) as server:
+        with left.ns.create_connection(server.getsockname(), timeout=20) as client:
+            assert client.getsockname()[0] == left.address
+    assert left.ns != right.ns
+    assert left.device != right.device
+""",
+    )
+    assert ended(said)["passed"] == 1, said
+
+
+def test_in_netns(tmp_path: Path) -> None:
+    """Inside for the function alone, and at home again however it ends."""
+    said = run(
+        tmp_path,
+        """
+import os, pytest
+
+def here():
+    return os.readlink("/proc/thread-self/ns/net")
+
+HOME = here()
+
+@pytest.fixture
+def place():
+    assert here() == HOME
+    yield here()
+    assert here() == HOME
+
+@pytest.mark.in_netns
+@pytest.mark.parametrize("number", [1, 2])
+def test_inside(place, number):
+    assert here() != HOME == place
+
+@pytest.mark.in_netns
+class TestMethods:
+    def test_method(self):
+        assert here() != HOME
+
+@pytest.mark.in_netns
+def test_fails():
+    assert here() == HOME
+
+def test_afterwards():
+    assert here() == HOME
+""",
+        "--strict-markers",
+    )
+    assert ended(said) == {**ended(said), "passed": 4, "failed": 1}, said
+
+
+def test_what_it_is_not_for_is_told(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        """
+import pytest, unittest
+
+@pytest.mark.in_netns
+async def test_coroutine():
+    pass
+
+@pytest.mark.in_netns
+class TestOld(unittest.TestCase):
+    def test_method(self):
+        pass
+""",
+    )
+    assert "do_async" in said
+    assert "unittest.TestCase" in said
+    assert "passed" not in ended(said), said
+
+
+NEEDS = """
+import pytest
+
+def test_fixture(netns):
+    pass
+
+@pytest.mark.in_netns
+def test_marked():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ((), "skipped"),
+        (("--netns-unprivileged=fail",), "failed"),
+        (("-o", "netns_unprivileged=fail"), "failed"),
+        (("-o", "netns_unprivileged=fail", "--netns-unprivileged=skip"), "skipped"),
+    ],
+)
+def test_without_privileges(tmp_path: Path, options: tuple[str, ...], outcome: str) -> None:
+    """Skipped, or failed where that is wished, with what is missing."""
+    drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    said = run(tmp_path, NEEDS, *options, before=drop)
+    count = ended(said)
+    assert count.get(outcome, 0) + count.get("errors", 0) + count.get("error", 0) == 2, said
+    assert "CAP_SYS_ADMIN" in said
+
+
+def test_it_costs_nothing_unused(tmp_path: Path) -> None:
+    said = run(
+        tmp_path,
+        """
+import sys
+
+def test_nothing():
+    assert "pytest_netns" in sys.modules
+    assert "netns" not in sys.modules
+    assert "pyroute2" not in sys.modules
+""",
+    )
+    assert ended(said) == {"passed": 1}, said
