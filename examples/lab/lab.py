@@ -200,6 +200,9 @@ def lay_cable(home: netns.NetNS, number: int, host: Host) -> None:
 
 
 def configure(home: netns.NetNS, host: Host, shape: Shape) -> None:
+    # A connection whose process was killed keeps its namespace for as long as it is
+    # retried, which is two minutes where the cable has gone first.
+    Path("/proc/sys/net/ipv4/tcp_orphan_retries").write_text("1")
     with IPRoute() as route:
         route.link("set", index=1, state="up")
         (index,) = route.link_lookup(ifname="eth0")
