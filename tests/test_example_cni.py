@@ -118,7 +118,7 @@ def test_version(runtime: Runtime) -> None:
 
 def test_a_link_without_addresses(runtime: Runtime, box: netns.NetNS) -> None:
     with netns.new() as scratch:
-        conf = runtime.conf(cniVersion="1.1.0", kind=kind_that_there_is(scratch))
+        conf = runtime.conf(cniVersion="1.1.0", kind=kind_that_there_is(scratch), ipam={})
     before = links(runtime.home)
     result = runtime("ADD", conf)
     (made,) = result["interfaces"]
@@ -202,6 +202,35 @@ def test_what_is_no_attachment_any_more_is_collected(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize(
+    "conf",
+    [
+        {"prevResult": 5},
+        {"prevResult": {"ips": None}},
+        {"prevResult": {"interfaces": {}}},
+        {"ipam": {"type": "addresses"}},
+    ],
+)
+def test_what_is_not_as_specified_leaves_nothing(
+    runtime: Runtime, box: netns.NetNS, tmp_path: Path, conf: Any
+) -> None:
+    """The address plugin's answer included: an address it has given is given back."""
+    plugin, asked = tmp_path / "bin/addresses", tmp_path / "asked"
+    plugin.write_text(f'#!/bin/sh\necho "$CNI_COMMAND" >>{asked}\necho \'{{"ips": [{{}}]}}\'\n')
+    plugin.chmod(0o755)
+    before = links(box)
+    assert runtime("ADD", runtime.conf(kind="veth", **conf))["code"] == 6
+    assert (links(box), links(runtime.home)) == (before, {"lo"})
+    if "ipam" in conf:
+        assert asked.read_text().split() == ["ADD", "DEL"]
+
+
+def test_an_address_plugin_that_is_no_program(runtime: Runtime, tmp_path: Path) -> None:
+    (tmp_path / "bin/broken").write_text("no program")
+    (tmp_path / "bin/broken").chmod(0o755)
+    assert runtime("ADD", runtime.conf(ipam={"type": "broken"}))["code"] == 5
+
+
+@pytest.mark.parametrize(
     ("command", "conf", "env", "code"),
     [
         ("ADD", {}, {"CNI_NETNS": None}, 4),
@@ -211,11 +240,19 @@ def test_what_is_no_attachment_any_more_is_collected(runtime: Runtime) -> None:
         ("", {}, {}, 4),
         ("ADD", "{", {}, 6),
         ("ADD", "[]", {}, 6),
+        ("ADD", '{"cniVersion": "1.0.0", "name": 5}', {}, 6),
         ("ADD", {"name": None}, {}, 7),
+        ("ADD", {"name": "a b"}, {}, 7),  # would be collected with network a
+        ("ADD", {"name": "../a"}, {}, 7),
         ("ADD", {"cniVersion": "0.1.0"}, {}, 1),
         ("ADD", {}, {"CNI_NETNS": "/nonexistent"}, 3),
         ("ADD", {}, {"CNI_NETNS": "/dev/null"}, 3),
         ("CHECK", {}, {}, 7),
+        ("CHECK", {"prevResult": {"interfaces": [{}]}}, {}, 6),
+        ("CHECK", {"prevResult": {"ips": [{"address": "10.0.0.1/8", "interface": 4}]}}, {}, 6),
+        ("GC", {"cni.dev/valid-attachments": [{}]}, {}, 6),
+        ("ADD", {"ipam": "host-local"}, {}, 6),
+        ("ADD", {"ipam": {"type": 7}}, {}, 6),
         ("ADD", {"kind": "no-such-kind"}, {}, 100),
         ("ADD", {"ipam": {"type": "no-such-plugin"}}, {}, 7),
         ("STATUS", {"ipam": {"type": "no-such-plugin"}}, {}, 50),

@@ -1,8 +1,5 @@
 #!/usr/bin/env python3
-"""A CNI plugin (specification 1.1): one link of a container, made through Do().
-
-README.md has its configuration.
-"""
+"""A CNI plugin (specification 1.1): one link of a container, made through Do(). See README.md."""
 
 from __future__ import annotations
 
@@ -38,9 +35,10 @@ class FailureError(Exception):
 
 
 # The specification's codes, and two of our own.
-INCOMPATIBLE, UNKNOWN_CONTAINER, BAD_ENVIRONMENT, UNDECODABLE, BAD_CONFIG = 1, 3, 4, 6, 7
+INCOMPATIBLE, UNKNOWN_CONTAINER, BAD_ENVIRONMENT, IO, UNDECODABLE, BAD_CONFIG = 1, 3, 4, 5, 6, 7
 NOT_AVAILABLE, REFUSED, MISSING = 50, 100, 101
-VALID = {"CNI_CONTAINERID": r"[a-zA-Z0-9][\w.\-]*", "CNI_IFNAME": r"(?!\.\.?$)[^/:\s]{1,15}"}
+NAME = r"[a-zA-Z0-9][\w.\-]*"  # no blanks: they part the fields of a mark
+VALID = {"CNI_CONTAINERID": NAME, "CNI_IFNAME": r"(?!\.\.?$)[^/:\s]{1,15}"}
 
 
 def decode(text: str, what: str) -> Config:
@@ -57,8 +55,8 @@ def configuration(command: str) -> Config:
         if not re.fullmatch(VALID.get(name, ".+"), os.environ.get(name, ""), re.ASCII):
             raise FailureError(BAD_ENVIRONMENT, f"{name} is missing or not valid")
     conf = decode(sys.stdin.read(), "the configuration")
-    if not isinstance(conf.get("name"), str):
-        raise FailureError(BAD_CONFIG, "the configuration has no name")
+    if not re.fullmatch(NAME, conf.get("name") or "", re.ASCII):
+        raise FailureError(BAD_CONFIG, "the network's name is missing or not valid")
     if conf.get("cniVersion") not in VERSIONS:
         raise FailureError(INCOMPATIBLE, f"cniVersion is not one of {', '.join(VERSIONS)}")
     return conf
@@ -66,7 +64,7 @@ def configuration(command: str) -> Config:
 
 def delegate(conf: Config, command: str = "STATUS") -> Config:
     """What the address plugin says; nothing where none is configured."""
-    if "ipam" not in conf:
+    if not conf.get("ipam"):
         return {}
     name = conf["ipam"].get("type", "").replace("/", "")
     path = which(name, path=os.environ["CNI_PATH"])
@@ -143,6 +141,8 @@ def set_up_peer(conf: Config, peer: str, addresses: Config) -> Any:
 def add(conf: Config) -> Config:
     path, kind = os.environ["CNI_NETNS"], conf.get("kind", "dummy")
     name, peer = device(conf), peer_name()
+    before = {"interfaces": [], "ips": [], "routes": [], **conf.get("prevResult", {})}
+    at = len(before["interfaces"])
     netns.check(path)
     with ExitStack() as undo:
         addresses = delegate(conf, "ADD")
@@ -152,17 +152,15 @@ def add(conf: Config) -> Config:
         made = [{"name": name, "mac": netns.do(path, set_up, name, addresses), "sandbox": path}]
         if kind == "veth":
             made.append({"name": peer, "mac": set_up_peer(conf, peer, addresses)})
-        undo.pop_all()
-    before = conf.get("prevResult", {})
-    at = len(before.get("interfaces", []))
-    return {
-        "cniVersion": conf["cniVersion"],
-        "interfaces": before.get("interfaces", []) + made,
-        "ips": before.get("ips", [])
-        + [{**ip, "interface": at} for ip in addresses.get("ips", [])],
-        "routes": before.get("routes", []) + (addresses.get("routes") or []),
-        "dns": addresses.get("dns") or before.get("dns", {}),
-    }
+        result = {
+            "cniVersion": conf["cniVersion"],
+            "interfaces": before["interfaces"] + made,
+            "ips": before["ips"] + [{**ip, "interface": at} for ip in addresses.get("ips", [])],
+            "routes": before["routes"] + (addresses.get("routes") or []),
+            "dns": addresses.get("dns") or before.get("dns", {}),
+        }
+        undo.pop_all()  # nothing fails any more
+    return result
 
 
 def unlink(host: netns.NetNS | None, name: str) -> None:
@@ -196,10 +194,8 @@ def check(conf: Config) -> None:
             index = index_of(route, name)
             if index is None or route.get_links(index)[0]["state"] != "up":
                 raise FailureError(MISSING, f"{name} is not there, or down")
-            found = [
-                (at.get_attr("IFA_ADDRESS"), at["prefixlen"]) for at in route.get_addr(index=index)
-            ]
-            there = {f"{address}/{prefix}" for address, prefix in found}
+            found = route.get_addr(index=index)
+            there = {f"{at.get_attr('IFA_ADDRESS')}/{at['prefixlen']}" for at in found}
             if wanted - there:
                 raise FailureError(MISSING, f"{name} lacks {', '.join(sorted(wanted - there))}")
 
@@ -223,8 +219,7 @@ DO = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect, "STATUS": delega
 
 
 def main() -> int:
-    command = os.environ.get("CNI_COMMAND", "")
-    version = VERSIONS[-1]
+    command, version = os.environ.get("CNI_COMMAND", ""), VERSIONS[-1]
     try:
         if command == "VERSION":
             print(json.dumps({"cniVersion": version, "supportedVersions": VERSIONS}))
@@ -241,6 +236,11 @@ def main() -> int:
     except (netns.Error, NetlinkError) as error:
         code = UNKNOWN_CONTAINER if isinstance(error, GONE) else REFUSED
         answer = {"code": code, "msg": str(error), "details": type(error).__name__}
+    except OSError as error:
+        answer = {"code": IO, "msg": str(error), "details": type(error).__name__}
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        msg = "what was given, or an address plugin's answer, is not as specified"
+        answer = {"code": UNDECODABLE, "msg": msg, "details": repr(error)}
     print(json.dumps({"cniVersion": version, **answer}))
     return 1
 
