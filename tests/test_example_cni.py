@@ -201,6 +201,31 @@ def test_what_is_no_attachment_any_more_is_collected(runtime: Runtime) -> None:
     assert len(after) == len(before) - 1
 
 
+def test_collecting_goes_on_behind_what_fails(runtime: Runtime, tmp_path: Path) -> None:
+    """A loopback cannot be deleted; the rest goes, and the address plugin is asked."""
+    plugin, asked = tmp_path / "bin/addresses", tmp_path / "asked"
+    plugin.write_text(f'#!/bin/sh\necho "$CNI_COMMAND" >>{asked}\necho "{{}}"\n')
+    plugin.chmod(0o755)
+    conf = runtime.conf(cniVersion="1.1.0", kind="veth", ipam={"type": "addresses"})
+    mark = runtime.run("ip", "link", "set", "lo", "alias", "netns-cni potato gone eth9")
+    assert mark.returncode == 0, mark.stderr
+    runtime("ADD", conf)
+    assert len(links(runtime.home)) == 2
+    # libcni says null where none is valid.
+    assert runtime("GC", {**conf, "cni.dev/valid-attachments": None})["code"] == 100
+    assert links(runtime.home) == {"lo"}
+    assert asked.read_text().split() == ["ADD", "GC"]
+
+
+def test_collecting_is_told_what_is_valid(runtime: Runtime) -> None:
+    """Or it deletes nothing."""
+    conf = runtime.conf(cniVersion="1.1.0", kind="veth")
+    runtime("ADD", conf)
+    before = links(runtime.home)
+    assert runtime("GC", conf)["code"] == 6
+    assert links(runtime.home) == before
+
+
 @pytest.mark.parametrize(
     "conf",
     [

@@ -204,14 +204,14 @@ def check(conf: Config) -> None:
 
 def collect(conf: Config) -> None:
     """GC: our ends at home whose attachment is none any more. The rest goes with its namespace."""
-    valid = conf.get("cni.dev/valid-attachments", [])
+    valid = conf["cni.dev/valid-attachments"] or []
     kept = {alias(conf, each["containerID"], each["ifname"]) for each in valid}
-    with IPRoute() as route:
+    with IPRoute() as route, ExitStack() as work:  # all of it is done, whatever fails
+        work.callback(delegate, conf, "GC")
         for link in route.get_links():
             mark = link.get_attr("IFLA_IFALIAS") or ""
             if mark.startswith(alias(conf, "", "").rstrip() + " ") and mark not in kept:
-                route.link("del", index=link["index"])
-    delegate(conf, "GC")
+                work.callback(route.link, "del", index=link["index"])
 
 
 DO: dict[str, Callable[[Config], Any]]
