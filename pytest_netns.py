@@ -19,6 +19,7 @@ PREFIX = 24
 ADDRESSES = ("192.0.2.1", "192.0.2.2")  # of RFC 5737, for documentation
 DEVICES = ("left", "right")
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+CHOICES = ("skip", "fail")
 
 
 class Host(NamedTuple):
@@ -32,14 +33,20 @@ class Host(NamedTuple):
 def pytest_addoption(parser: pytest.Parser) -> None:
     what = "what becomes of a test that needs a network namespace and may not have one: skip, fail"
     group = parser.getgroup("netns")
-    group.addoption("--netns-unprivileged", choices=("skip", "fail"), help=what)
+    group.addoption("--netns-unprivileged", choices=CHOICES, help=what)
     parser.addini("netns_unprivileged", what, default="skip")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if unprivileged(config) not in CHOICES:
+        raise pytest.UsageError(f"netns_unprivileged is not one of {', '.join(CHOICES)}")
     config.addinivalue_line(
         "markers", "in_netns: run the test function in a fresh network namespace (netns)"
     )
+
+
+def unprivileged(config: pytest.Config) -> str:
+    return str(config.getoption("--netns-unprivileged") or config.getini("netns_unprivileged"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -76,12 +83,15 @@ def fresh(config: pytest.Config) -> NetNS:
 
     try:
         ns = netns.new()
-        with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
-    except netns.NotPermittedError as error:
+        try:
+            with ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
+        except BaseException:
+            ns.close()
+            raise
+    except PermissionError as error:
         why = f"a network namespace can't be had: {error}"
-        option = config.getoption("--netns-unprivileged")
-        if (option or config.getini("netns_unprivileged")) == "fail":
+        if unprivileged(config) == "fail":
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
     return ns

@@ -152,6 +152,12 @@ def test_without_privileges(tmp_path: Path, options: tuple[str, ...], outcome: s
     assert "CAP_SYS_ADMIN" in said
 
 
+def test_a_misspelt_choice_is_told(tmp_path: Path) -> None:
+    said = run(tmp_path, NEEDS, "-o", "netns_unprivileged=fial")
+    assert "netns_unprivileged is not one of skip, fail" in said
+    assert "passed" not in said
+
+
 def test_it_costs_nothing_unused(tmp_path: Path) -> None:
     said = run(
         tmp_path,
