@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
+    import socket
+
     from netns import NetNS
 
 PREFIX = 24
@@ -110,8 +112,11 @@ def two(pytestconfig: pytest.Config) -> Iterator[tuple[Host, Host]]:
     with fresh(pytestconfig) as left, fresh(pytestconfig) as right:
         left.do(wire, right)
         hosts = tuple(map(Host, (left, right), DEVICES, ADDRESSES))
-        for host in hosts:
-            host.ns.do(address, host.device, host.address)
+        with link_events(left) as one, link_events(right) as other:
+            for host in hosts:
+                host.ns.do(address, host.device, host.address)
+            await_carrier(one, hosts[0].device)
+            await_carrier(other, hosts[1].device)
         yield hosts[0], hosts[1]
 
 
@@ -121,7 +126,9 @@ def wire(host: NetNS, other: NetNS) -> None:
     left, right = DEVICES
     with IPRoute() as route:
         peer = {"ifname": right, "net_ns_fd": other.fileno()}
-        route.link("add", ifname=left, kind="veth", peer=peer)
+        # The peer's index is 2. A device of the same index as its peer is taken for
+        # no urgent case: it may be a second until the kernel sees the carrier.
+        route.link("add", index=3, ifname=left, kind="veth", peer=peer)
 
 
 def address(host: NetNS, device: str, text: str) -> None:
@@ -131,3 +138,23 @@ def address(host: NetNS, device: str, text: str) -> None:
         index = route.link_lookup(ifname=device)[0]
         route.addr("add", index=index, address=text, prefixlen=PREFIX)
         route.link("set", index=index, state="up")
+
+
+def link_events(ns: NetNS) -> socket.socket:
+    from socket import AF_NETLINK, SOCK_RAW
+
+    events = ns.socket(AF_NETLINK, SOCK_RAW)  # of NETLINK_ROUTE
+    events.settimeout(10)
+    events.bind((0, 1))  # RTMGRP_LINK
+    return events
+
+
+def await_carrier(events: socket.socket, device: str) -> None:
+    """The kernel drops packets until then: a first connection would take a second."""
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    state: list[object] = []
+    while state != [device, "UP"]:
+        message = ifinfmsg(events.recv(65536))
+        message.decode()
+        state = [message.get_attr(name) for name in ("IFLA_IFNAME", "IFLA_OPERSTATE")]

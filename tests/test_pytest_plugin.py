@@ -61,6 +61,24 @@ def test_joined(netns_pair):
     assert ended(said)["passed"] == 1, said
 
 
+def test_netns_pair_is_ready(tmp_path: Path) -> None:
+    """A packet lost to a cable that is not up yet is sent again after a second."""
+    pytest.importorskip("pyroute2")
+    said = run(
+        tmp_path,
+        """
+import pytest
+
+@pytest.mark.parametrize("number", range(100))
+def test_first(netns_pair, number):
+    left, right = netns_pair
+    with right.ns.create_server((right.address, 0)) as server:
+        left.ns.create_connection(server.getsockname(), 0.9).close()
+""",
+    )
+    assert ended(said) == {"passed": 100}, said
+
+
 def test_in_netns(tmp_path: Path) -> None:
     """Inside for the function alone, and at home again however it ends."""
     said = run(
