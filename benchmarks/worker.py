@@ -113,7 +113,7 @@ def imports(statement: str, before: str = "") -> Operation:
 
     def run(count: int, present: int) -> int:
         command = [sys.executable, "-c", code]
-        return sum(int(subprocess.check_output(command, env=env)) for _ in range(count))
+        return sum(int(subprocess.check_output(command, env=env, cwd="/")) for _ in range(count))
 
     return run
 
