@@ -5,7 +5,6 @@
  * proves it, or the comparison would be with something less safe.
  */
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
@@ -113,51 +112,6 @@ static int64_t do_times(long count)
 	forget_home(&home);
 	close(fd);
 	return spent;
-}
-
-static int64_t run_do(long count, long present)
-{
-	(void)present;
-	return do_times(count);
-}
-
-static void *do_thread(void *count)
-{
-	do_times(*(long *)count);
-	return NULL;
-}
-
-static int64_t do_threads(long count, int threads)
-{
-	long share = (count + threads - 1) / threads;
-	pthread_t ids[4];
-	int64_t start = now();
-	int i;
-
-	for (i = 0; i < threads; i++)
-		CHECK(pthread_create(&ids[i], NULL, do_thread, &share) == 0);
-	for (i = 0; i < threads; i++)
-		pthread_join(ids[i], NULL);
-	/* Of what was asked, where the share was rounded up. */
-	return (now() - start) * count / (share * threads);
-}
-
-static int64_t run_threads1(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 1);
-}
-
-static int64_t run_threads2(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 2);
-}
-
-static int64_t run_threads4(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 4);
 }
 
 static int64_t run_inside(long count, long present)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* This library as a C program uses it, linked with libnetns.a. */
 #include <malloc.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include "netns.h"
@@ -71,50 +70,6 @@ static int64_t do_times(long count)
 	CHECK(i == count && here() == home);
 	netns_unref(ns);
 	return spent;
-}
-
-static int64_t run_do(long count, long present)
-{
-	(void)present;
-	return do_times(count);
-}
-
-static void *do_thread(void *count)
-{
-	do_times(*(long *)count);
-	return NULL;
-}
-
-static int64_t do_threads(long count, int threads)
-{
-	long share = (count + threads - 1) / threads;
-	pthread_t ids[4];
-	int64_t start = now();
-	int i;
-
-	for (i = 0; i < threads; i++)
-		CHECK(pthread_create(&ids[i], NULL, do_thread, &share) == 0);
-	for (i = 0; i < threads; i++)
-		pthread_join(ids[i], NULL);
-	return (now() - start) * count / (share * threads);
-}
-
-static int64_t run_threads1(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 1);
-}
-
-static int64_t run_threads2(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 2);
-}
-
-static int64_t run_threads4(long count, long present)
-{
-	(void)present;
-	return do_threads(count, 4);
 }
 
 static int64_t run_inside(long count, long present)

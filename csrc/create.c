@@ -400,7 +400,7 @@ int netns_delete_many(const char *rundir, const char *const *targets,
 	}
 	/* What is left, one by one: each has an error of its own to tell. */
 	for (i = 0; i < count; i++) {
-		if ((names > 1 && !ret && is_name(targets[i])))
+		if (names > 1 && !ret && is_name(targets[i]))
 			continue;
 		if (netns_delete(rundir, targets[i], &errors[i]) < 0)
 			b.failed++;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from _queue import Empty, SimpleQueue
 from _thread import allocate_lock, start_new_thread
+from errno import EBADF, EINVAL
 
 from ._create import new
 from ._errors import ClosedError, OrderError, step_text
@@ -53,8 +54,7 @@ class Pool:
         if not self._running:
             raise self._left()
         if self._pid != os.getpid():
-            step = step_text(lib.NETNS_STEP_CHECK_ORDER)
-            raise OrderError(22, step, None, "a pool is of the process that entered it")
+            raise self._misused("a pool is of the process that entered it")
         made = self._made.get()
         if made is None:
             self._made.put(None)  # for the next who waits
@@ -67,7 +67,10 @@ class Pool:
 
     def _left(self) -> ClosedError:
         step = step_text(lib.NETNS_STEP_USE_HANDLE)
-        return ClosedError(9, step, None, "the pool is not entered, or was left")
+        return ClosedError(EBADF, step, None, "the pool is not entered, or was left")
+
+    def _misused(self, why: str) -> OrderError:
+        return OrderError(EINVAL, step_text(lib.NETNS_STEP_CHECK_ORDER), None, why)
 
     def _make(self) -> None:
         try:
@@ -92,8 +95,7 @@ class Pool:
 
     def __enter__(self) -> Self:
         if self._pid:
-            step = step_text(lib.NETNS_STEP_CHECK_ORDER)
-            raise OrderError(22, step, None, "a pool is entered once")
+            raise self._misused("a pool is entered once")
         self._pid = os.getpid()
         self._over.acquire()
         try:
