@@ -22,8 +22,7 @@ struct netns {
 	bool is_home; /* a thread's: not the user's to close */
 	uint64_t dev;
 	uint64_t ino;
-	uint64_t serial; /* of a home: never given twice */
-	char text[32];	 /* as readlink(2) of a ns/net link gives it */
+	char text[32]; /* as readlink(2) of a ns/net link gives it */
 	size_t text_size;
 };
 
@@ -62,6 +61,7 @@ struct thread {
 
 struct thread *netns__recorded(void);
 int netns__thread(struct thread **thread, struct netns_error *err);
+int netns__use_thread(struct thread **thread, struct netns_error *err);
 int netns__ready(struct netns_error *err);
 void netns__recall(int64_t guard);
 int netns__start(pthread_t *thread, void *(*run)(void *), void *argument);
@@ -71,7 +71,7 @@ int netns__in_thread(void *(*run)(void *), void *arg, struct netns_error *err);
 
 int netns__go_home(struct thread *thread, struct netns_error *err);
 bool netns__has_guard(const struct thread *thread, int64_t guard);
-uint64_t netns__outermost_home(void);
+struct netns *netns__outermost_home(void);
 bool netns__is_prepared(int64_t guard);
 int netns__visit_new(struct netns_error *err);
 bool netns__may_not_return(int ret, const struct netns_error *err);

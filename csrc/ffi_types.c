@@ -338,36 +338,29 @@ static PyObject *make_host(PyTypeObject *type)
 /*
  * The body's host. That of an outermost body is one object for as long as the
  * thread's home stays the same: it lives in the interpreter's dict for this
- * thread, with the serial number of the home it stands for, and pins no more
- * than the thread does. That of an inner body is made anew, for it must not
- * outlive the outer one.
+ * thread and pins no more than the thread does. That of an inner body is made
+ * anew, for it must not outlive the outer one.
  */
 static PyObject *host(PyTypeObject *type)
 {
-	uint64_t serial = netns__outermost_home();
-	PyObject *dict, *pair, *made;
+	struct netns *home = netns__outermost_home();
+	PyObject *dict, *made;
 
-	if (!serial)
+	if (!home)
 		return make_host(type);
 	dict = PyThreadState_GetDict(); /* borrowed */
 	if (!dict)
 		return PyErr_NoMemory();
-	pair = PyDict_GetItemWithError(dict, host_key); /* borrowed */
-	if (pair &&
-	    PyLong_AsUnsignedLongLong(PyTuple_GetItem(pair, 0)) == serial) {
-		made = PyTuple_GetItem(pair, 1);
+	made = PyDict_GetItemWithError(dict, host_key); /* borrowed */
+	if (made && ((struct handle *)made)->ns == home) {
 		Py_INCREF(made);
 		return made;
 	}
 	if (PyErr_Occurred())
 		return NULL;
 	made = make_host(type);
-	if (!made)
-		return NULL;
-	pair = Py_BuildValue("(KO)", (unsigned long long)serial, made);
-	if (!pair || PyDict_SetItem(dict, host_key, pair) < 0)
+	if (made && PyDict_SetItem(dict, host_key, made) < 0)
 		Py_CLEAR(made);
-	Py_XDECREF(pair);
 	return made;
 }
 
@@ -595,6 +588,12 @@ static PyObject *call_inside(PyObject *obj, PyObject *args, PyObject *kwargs)
 
 	if (!came_from)
 		return NULL;
+	if (count == 1 && !kwargs) {
+		result = PyObject_CallFunctionObjArgs(PyTuple_GetItem(args, 0),
+						      came_from, NULL);
+		Py_DECREF(came_from);
+		return result;
+	}
 	given = PyTuple_New(count);
 	if (!given) {
 		Py_DECREF(came_from);

@@ -6,19 +6,10 @@
 #include "sys.h"
 
 static atomic_int abort_when_stranded;
-static _Atomic uint64_t home_serials;
 
 int netns_abort_when_stranded(int on)
 {
 	return atomic_exchange(&abort_when_stranded, on);
-}
-
-/* The calling thread's record, for what a stranded thread is refused. */
-static int use_thread(struct thread **t, struct netns_error *err)
-{
-	int ret = netns__ready(err);
-
-	return ret < 0 ? ret : netns__thread(t, err);
 }
 
 /* Where the thread is, the body of its innermost guard taken as home. */
@@ -91,7 +82,6 @@ static int open_home(struct netns **home, struct netns_error *err)
 	if (ret < 0)
 		return ret;
 	opened->is_home = true;
-	opened->serial = atomic_fetch_add(&home_serials, 1) + 1;
 	netns_unref(*home);
 	*home = opened;
 	return 0;
@@ -198,7 +188,7 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err)
 	bool away;
 	int fd, ret;
 
-	ret = use_thread(&t, err);
+	ret = netns__use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	fd = netns__hold(ns, err);
@@ -317,14 +307,14 @@ int netns_host(struct netns **host, struct netns_error *err)
 	return 0;
 }
 
-/* The serial number of the home of the thread's only guard; 0 if there are more. */
-uint64_t netns__outermost_home(void)
+/* The home of the thread's only guard, borrowed; NULL if there are more. */
+struct netns *netns__outermost_home(void)
 {
 	struct thread *t;
 
 	if (netns__thread(&t, NULL) < 0 || t->depth != 1)
-		return 0;
-	return t->home->serial;
+		return NULL;
+	return t->home;
 }
 
 /*
@@ -365,7 +355,7 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = use_thread(&t, err);
+	ret = netns__use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	/* A guard that has moved its thread has asked for the way back already. */
@@ -377,7 +367,7 @@ int64_t netns_tour(struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = use_thread(&t, err);
+	ret = netns__use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	ret = make_room(t, err);
@@ -411,7 +401,7 @@ int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = use_thread(&t, err);
+	ret = netns__use_thread(&t, err);
 	if (ret < 0)
 		return ret;
 	if (!t->depth || t->frames[t->depth - 1].guard != guard)

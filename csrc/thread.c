@@ -129,15 +129,14 @@ static int set_up_thread(struct netns_error *err)
 }
 
 /* A guard of this thread was left by another one, which could not move it. */
-static int answer_recall(struct netns_error *err)
+static int answer_recall(struct thread *t, struct netns_error *err)
 {
 	int64_t guard;
 
-	if (!self ||
-	    !atomic_load_explicit(&self->recalled, memory_order_relaxed))
+	if (!atomic_load_explicit(&t->recalled, memory_order_relaxed))
 		return 0;
-	guard = atomic_exchange(&self->recalled, 0);
-	return netns__has_guard(self, guard) ? netns__go_home(self, err) : 0;
+	guard = atomic_exchange(&t->recalled, 0);
+	return netns__has_guard(t, guard) ? netns__go_home(t, err) : 0;
 }
 
 /* NULL: none has been made. */
@@ -148,18 +147,37 @@ struct thread *netns__recorded(void)
 
 int netns__thread(struct thread **thread, struct netns_error *err)
 {
-	int ret = self ? answer_recall(err) : set_up_thread(err);
+	int ret;
 
+	*thread = self;
+	if (*thread)
+		return answer_recall(*thread, err);
+	ret = set_up_thread(err);
 	*thread = self;
 	return ret;
 }
 
-int netns__ready(struct netns_error *err)
+/* What a stranded thread is refused. */
+static int make_ready(struct thread *t, struct netns_error *err)
 {
-	if (self && self->stranded)
+	if (t->stranded)
 		return netns__fail(err, -ENOTRECOVERABLE,
 				   NETNS_STEP_CHECK_STRANDED, NULL);
-	return answer_recall(err);
+	return answer_recall(t, err);
+}
+
+int netns__use_thread(struct thread **thread, struct netns_error *err)
+{
+	*thread = self;
+	return *thread ? make_ready(*thread, err) : netns__thread(thread, err);
+}
+
+/* As netns__use_thread(), for what needs no record of the thread. */
+int netns__ready(struct netns_error *err)
+{
+	struct thread *t = self;
+
+	return t ? make_ready(t, err) : 0;
 }
 
 void netns__recall(int64_t guard)
