@@ -6,7 +6,7 @@
  */
 #include <fcntl.h>
 #include <sched.h>
-#include <spawn.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -287,7 +287,7 @@ static int64_t run_new(long count, long present)
 	return spent;
 }
 
-static int64_t run_create(long count, long present)
+static int64_t run_create_delete(long count, long present)
 {
 	const char *path = "/run/netns/floor";
 	int64_t start, spent;
@@ -317,17 +317,36 @@ static int64_t run_create(long count, long present)
 	return spent;
 }
 
-static int64_t run_delete(long count, long present)
+/* Unmounts that wait at the same time share the kernel's grace periods. */
+#define DELETERS 16
+
+static atomic_long doomed;
+
+static void *delete_some(void *present)
 {
 	char path[128], name[64];
-	int64_t start = now();
 	long i;
 
-	(void)count;
-	for (i = 0; i < present; i++) {
+	while ((i = atomic_fetch_add(&doomed, 1)) < *(long *)present) {
 		path_of(path, numbered(name, "doomed", i));
 		CHECK(umount2(path, MNT_DETACH) == 0 && unlink(path) == 0);
 	}
+	return NULL;
+}
+
+static int64_t run_delete(long count, long present)
+{
+	pthread_t ids[DELETERS];
+	int64_t start = now();
+	int i;
+
+	(void)count;
+	atomic_store(&doomed, 0);
+	for (i = 0; i < DELETERS; i++)
+		CHECK(pthread_create(&ids[i], NULL, delete_some, &present) ==
+		      0);
+	for (i = 0; i < DELETERS; i++)
+		pthread_join(ids[i], NULL);
 	return now() - start;
 }
 
@@ -393,7 +412,8 @@ int main(int argc, const char *argv[])
 		{ "current", run_current },
 		{ "open", run_open },
 		{ "new", run_new },
-		{ "create", run_create },
+		{ "create", run_new },
+		{ "create_delete", run_create_delete },
 		{ "delete", run_delete },
 		{ "run", run_run },
 		{ "discover", run_discover },

@@ -194,6 +194,22 @@ static int64_t run_new(long count, long present)
 
 static int64_t run_create(long count, long present)
 {
+	int64_t start, spent = 0;
+	struct netns *ns;
+
+	(void)present;
+	for (long i = 0; i < count; i++) {
+		start = now();
+		CHECK(netns_create(NULL, "library", &ns, &error) == 0);
+		netns_unref(ns);
+		spent += now() - start;
+		CHECK(netns_delete(NULL, "library", &error) == 0);
+	}
+	return spent;
+}
+
+static int64_t run_create_delete(long count, long present)
+{
 	struct netns *ns;
 	int64_t start = now();
 
@@ -274,6 +290,7 @@ int main(int argc, const char *argv[])
 		{ "open", run_open },
 		{ "new", run_new },
 		{ "create", run_create },
+		{ "create_delete", run_create_delete },
 		{ "delete", run_delete },
 		{ "discover", run_discover },
 		{ "threads1", run_threads1 },

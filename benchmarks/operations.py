@@ -30,6 +30,7 @@ class Operation(NamedTuple):
     doomed: bool = False  # deletes as many names as Sizes.many, made before each call
     processes: bool = False  # a process lives in each namespace
     pinned: bool = True  # to one CPU; not where threads should run side by side
+    settled: bool = False  # after the kernel has done away with the last batch's namespaces
     least: int = 1  # calls in a batch
     most: int = 1_000_000
     unit: str = "ns"
@@ -47,9 +48,11 @@ OPERATIONS = [
     Operation("socket", "`ns.socket()` and its `close()`"),
     Operation("current", "`current()` and `close()`"),
     Operation("open", "`open(name)` and `close()`"),
-    Operation("new", "`new()` and `close()`"),
-    Operation("create", "`create(name)` and `delete(name)`"),
-    Operation("take", "`pool.take()`", pinned=False, least=8, most=64),
+    Operation("wrap", "a `socket.socket` made of a descriptor"),
+    Operation("new", "`new()` and `close()`", settled=True),
+    Operation("create", "`create(name)`", settled=True),
+    Operation("create_delete", "`create(name)` and `delete(name)`", settled=True),
+    Operation("take", "`pool.take()`", pinned=False, settled=True, least=32, most=32),
     Operation("run", '`ns.run(["true"])`'),
     Operation("import", "`import`"),
     Operation(
@@ -68,7 +71,13 @@ OPERATIONS = [
         processes=True,
         pinned=False,
     ),
-    Operation("create_many", "`create` and `delete`, {many:,} present", "create", "many"),
+    Operation(
+        "create_many",
+        "`create(name)` and `delete(name)`, {many:,} present",
+        "create_delete",
+        "many",
+        settled=True,
+    ),
     Operation(
         "delete",
         "`delete(*names)` of {many:,}, each",
@@ -78,7 +87,13 @@ OPERATIONS = [
         pinned=False,
         most=1,
     ),
-    Operation("create_more", "`create` and `delete`, {more:,} present", "create", "more"),
+    Operation(
+        "create_more",
+        "`create(name)` and `delete(name)`, {more:,} present",
+        "create_delete",
+        "more",
+        settled=True,
+    ),
     Operation("do_most", "`ns.do(fn)`, {most:,} present", "do", "most"),
     # Last, as what comes after it in a process has asyncio's module to ask for a loop.
     Operation("hand_off", "`executor`: one job there and back", pinned=False),
@@ -95,6 +110,7 @@ class Target(NamedTuple):
     faster: bool = True
     of: str = OURS
     against_operation: str = ""  # the same, where empty
+    beside: tuple[str, str] | None = None  # an operation and whose: what that takes as well
 
 
 class Limit(NamedTuple):
@@ -105,9 +121,14 @@ class Limit(NamedTuple):
 
 
 def at_most(
-    operation: str, factor: float, against: str, of: str = OURS, other: str = ""
+    operation: str,
+    factor: float,
+    against: str,
+    of: str = OURS,
+    other: str = "",
+    beside: tuple[str, str] | None = None,
 ) -> Target:
-    return Target(operation, factor, against, False, of, other)
+    return Target(operation, factor, against, False, of, other, beside)
 
 
 TARGETS: list[Target | Limit] = [
@@ -122,9 +143,10 @@ TARGETS: list[Target | Limit] = [
     Target("inside", 20, CNI),
     at_most("visit", 1.20, FLOOR),
     Target("visit", 25, CNI),
-    at_most("socket", 1.15, FLOOR),
+    at_most("socket", 1.15, FLOOR, beside=("wrap", PLAIN)),
     Target("socket", 200, PYROUTE2),
-    at_most("sockets", 1.10, FLOOR),
+    at_most("sockets", 1.10, FLOOR, C),
+    at_most("sockets", 1.10, FLOOR, beside=("wrap", PLAIN)),
     Target("sockets", 250, PYROUTE2),
     at_most("new", 1.05, FLOOR),
     Target("new", 1.5, CNI),

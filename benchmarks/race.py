@@ -14,6 +14,8 @@ import os
 import random
 import resource
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -54,6 +56,7 @@ HERE = Path(__file__).resolve().parent
 INSIDE = "NETNS_BENCH_INSIDE"
 RUN = Path("/run/netns")
 TARGET = "bench-target"
+RTNLGRP_NSID, RTM_DELNSID = 28, 89  # linux/rtnetlink.h
 SHARE = Path("/usr/share/gocode/src/github.com")  # where Debian has Go's packages
 
 
@@ -243,6 +246,12 @@ def assemble(build: Path) -> tuple[dict[str, Contestant], dict[str, str]]:
     return present, absent
 
 
+def gone(message: bytes) -> int | None:
+    """The id in a RTM_DELNSID: behind two headers, its only attribute."""
+    kind, nsid = struct.unpack_from("=4xH18xi", message)
+    return int(nsid) if kind == RTM_DELNSID else None
+
+
 class Crowd:
     """The namespaces that are present: named, and with a process in each if asked for."""
 
@@ -253,6 +262,22 @@ class Crowd:
         for i in range(len(self.names), size):
             self.names.append(f"bench-{i:05}")
             netns.create(self.names[-1]).close()
+
+    def settle(self) -> None:
+        """Wait until the kernel is through with the namespaces that have ended.
+
+        It clears them away in batches, one after the other, and says of each namespace
+        with an id when its batch begins: the second one's begins when the first one's,
+        with all that had ended before, is over.
+        """
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as news:
+            news.bind((0, 1 << RTNLGRP_NSID - 1))
+            for _ in range(2):
+                with netns.new() as last:
+                    last.nsid = -1
+                    nsid = last.nsid
+                while gone(news.recv(4096)) != nsid:
+                    pass
 
     @contextmanager
     def processes(self, wanted: bool) -> Iterator[None]:
@@ -283,9 +308,11 @@ class Race:
         self.crowd = Crowd()
         self.order = random.Random(1)
 
-    def once(self, name: str, operation: Operation, count: int) -> float:
-        """One batch of one contestant: seconds, or bytes, for one call."""
+    def once(self, name: str, operation: Operation, count: int) -> int:
+        """What one batch of one contestant takes, in the operation's unit."""
         number = len(self.crowd.names)
+        if operation.settled:
+            self.crowd.settle()
         doomed = [f"doomed-{i:05}" for i in range(number if operation.doomed else 0)]
         for each in doomed:
             netns.create(each).close()
@@ -293,14 +320,18 @@ class Race:
         left = [each for each in doomed if (RUN / each).exists()]
         if left or spent < 0:
             raise SystemExit(f"{name}, {operation.key}: {len(left)} names left, {spent} spent")
-        calls = count * (number if operation.each else 1)
+        return spent
+
+    def of_one(self, spent: int, operation: Operation, count: int) -> float:
+        """Seconds, or bytes, for one call."""
+        calls = count * (len(self.crowd.names) if operation.each else 1)
         return spent / calls / (1e9 if operation.unit == "ns" else 1)
 
     def count(self, name: str, operation: Operation) -> int:
         """So many calls that a batch is long enough to be timed; they also warm up."""
         count = operation.least
         while count < operation.most:
-            took = self.once(name, operation, count) * count
+            took = self.once(name, operation, count) / 1e9
             if operation.unit != "ns" or took >= self.batch:
                 break
             grown = int(count * min(10.0, 1.2 * self.batch / max(took, 1e-9))) + 1
@@ -321,7 +352,8 @@ class Race:
                     break
                 self.order.shuffle(names)
                 for name in names:
-                    times[name].append(self.once(name, operation, counts[name]))
+                    spent = self.once(name, operation, counts[name])
+                    times[name].append(self.of_one(spent, operation, counts[name]))
         return times
 
 

@@ -102,7 +102,7 @@ def rows(operation: dict[str, Any]) -> list[list[str]]:
 
 
 def judged(target: Target | Limit, operations: dict[str, Any]) -> list[str] | None:
-    """A target's row: what it asks, what was measured, whether it is met."""
+    """A target's row: what it asks, what was measured, the floor's own, whether it is met."""
     if target.operation not in operations:
         return None
     operation = operations[target.operation]
@@ -110,24 +110,42 @@ def judged(target: Target | Limit, operations: dict[str, Any]) -> list[str] | No
     if isinstance(target, Limit):
         asked = f"at most {shown(target.seconds, 's')}"
         if not values.get(OURS):
-            return [operation["title"], asked, "not measured", "–"]
+            return [operation["title"], asked, "not measured", "", "–"]
         got = statistics.median(values[OURS])
-        return [operation["title"], asked, shown(got, "s"), verdict(got <= target.seconds)]
+        return [operation["title"], asked, shown(got, "s"), "", verdict(got <= target.seconds)]
     other = operations.get(target.against_operation or target.operation)
     against = target.against
     if target.against_operation and other:
         against += f", {other['title']}"
+    if target.beside:
+        title = operations.get(target.beside[0], {}).get("title", target.beside[0])
+        against = f"({against} + {title}, {target.beside[1]})"
     whose = f"{target.of}: " if target.of != OURS else ""
     if target.faster:
         asked = f"{whose}at least {target.factor:g} × faster than {against}"
     else:
         asked = f"{whose}at most {target.factor:g} × {against}"
-    if not other or not values.get(target.of) or not other["values"].get(target.against):
-        return [operation["title"], asked, "not measured", "–"]
-    ours, theirs = values[target.of], other["values"][target.against]
-    got = ratio(theirs, ours) if target.faster else ratio(ours, theirs)
-    met = got.mid >= target.factor if target.faster else got.mid <= target.factor
-    return [operation["title"], asked, str(got), verdict(met)]
+    theirs = other["values"].get(target.against) if other else None
+    if theirs and target.beside:
+        theirs = also(theirs, operations, *target.beside)
+    if not values.get(target.of) or not theirs:
+        return [operation["title"], asked, "not measured", "", "–"]
+    if not target.faster:
+        of_theirs = ratio(values[target.of], theirs)
+        met = of_theirs.mid <= target.factor
+        return [operation["title"], asked, str(of_theirs), "", verdict(met)]
+    faster = ratio(theirs, values[target.of])
+    floor = ratio(theirs, values[FLOOR]) if values.get(FLOOR) else None
+    met = faster.mid >= target.factor
+    return [operation["title"], asked, str(faster), str(floor or ""), verdict(met)]
+
+
+def also(
+    times: list[float], operations: dict[str, Any], operation: str, whose: str
+) -> list[float]:
+    """Each with the median of what another operation takes on top; none if that has none."""
+    more = operations.get(operation, {"values": {}})["values"].get(whose)
+    return [each + statistics.median(more) for each in times] if more else []
 
 
 def verdict(met: bool) -> str:
@@ -154,8 +172,10 @@ def page(results: dict[str, Any]) -> str:
         f"{machine}\n",
         "![Medians by operation](performance.svg)\n",
         "## Targets\n",
-        "Ratios are medians of the rounds' ratios, in brackets the middle half of them.\n",
-        table(["operation", "target", "measured", "met"], judgements),
+        "Ratios are medians of the rounds' ratios, in brackets the middle half of them."
+        " Where the C floor itself, the least calls without a library, is not so much faster"
+        " than a peer, no library can be.\n",
+        table(["operation", "target", "measured", "C floor", "met"], judgements),
         "## Absent\n",
         "".join(f"- {name}: {reason}\n" for name, reason in absent.items()) or "Nobody.\n",
         "## Operations\n",

@@ -38,12 +38,29 @@ def check(truth: object, what: str) -> None:
         raise SystemExit(f"failed: {what}")
 
 
-def clock(count: int, call: Callable[[], object]) -> int:
+def clock(count: int, call: Callable[[], object], *calls: Callable[[], object]) -> int:
     """For operations beside which a Python call is nothing."""
     start = perf_counter_ns()
     for _ in range(count):
         call()
+        for each in calls:
+            each()
     return perf_counter_ns() - start
+
+
+def outcome(make: Callable[[], object], unmake: Callable[[], object]) -> Operation:
+    """What making takes, without what undoes it."""
+
+    def run(count: int, present: int) -> int:
+        spent = 0
+        for _ in range(count):
+            start = perf_counter_ns()
+            make()
+            spent += perf_counter_ns() - start
+            unmake()
+        return spent
+
+    return run
 
 
 def beside(run: Operation) -> Operation:

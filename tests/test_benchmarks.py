@@ -58,8 +58,11 @@ def test_those_that_need_no_other_package_race(results: Any) -> None:
 
 def test_every_operation_is_raced_by_the_library(results: Any) -> None:
     assert list(results["operations"]) == [each.key for each in operations.OPERATIONS]
+    targets = [each for each in operations.TARGETS if isinstance(each, operations.Target)]
+    beside = {each.beside for each in targets if each.beside}
     for key, each in results["operations"].items():
-        assert each["values"].get(operations.OURS), key
+        who = [operations.OURS, *(whose for other, whose in beside if other == key)]
+        assert any(each["values"].get(name) for name in who), key
 
 
 def test_the_page_is_made_of_the_results(places: report.Places, results: Any) -> None:
@@ -95,8 +98,19 @@ def test_what_was_not_measured_is_not_called_met(results: Any) -> None:
     for each in results["operations"].values():
         each["values"] = {}
     rows = [report.judged(target, results["operations"]) for target in operations.TARGETS]
-    assert all(row and row[-2:] == ["not measured", "–"] for row in rows)
+    assert all(row and row[-3:] == ["not measured", "", "–"] for row in rows)
     assert "Nobody has it." in report.page(results)
+
+
+def test_what_python_adds_in_any_case_is_counted_with_the_floor(results: Any) -> None:
+    [target] = [each for each in operations.TARGETS if each.operation == "socket"][:1]
+    values = results["operations"]["socket"]["values"]
+    values.update({operations.FLOOR: [10.0] * 3, operations.OURS: [13.0] * 3})
+    for wrap, verdict in ((2.0, "yes"), (1.0, "**no**")):
+        results["operations"]["wrap"]["values"] = {operations.PLAIN: [wrap] * 3}
+        row = report.judged(target, results["operations"])
+        assert row is not None
+        assert row[-1] == verdict
 
 
 def test_ratios_are_of_the_same_round() -> None:

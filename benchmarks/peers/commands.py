@@ -10,7 +10,7 @@ import subprocess
 import sys
 from time import perf_counter_ns
 
-from worker import TARGET, absent, check, clock, numbered, path, serve
+from worker import TARGET, Operation, absent, check, clock, numbered, outcome, path, serve
 
 COMMAND = sys.argv[2]
 if shutil.which(COMMAND) is None:
@@ -21,12 +21,16 @@ def call(*argv: str, text: str = "") -> str:
     return subprocess.run(argv, check=True, text=True, input=text, stdout=subprocess.PIPE).stdout
 
 
-def create(count: int, present: int) -> int:
-    def one() -> None:
-        call("ip", "netns", "add", "iproute2")
-        call("ip", "netns", "delete", "iproute2")
+def make() -> None:
+    call("ip", "netns", "add", "iproute2")
 
-    return clock(count, one)
+
+def unmake() -> None:
+    call("ip", "netns", "delete", "iproute2")
+
+
+def create_delete(count: int, present: int) -> int:
+    return clock(count, make, unmake)
 
 
 def delete(count: int, present: int) -> int:
@@ -51,10 +55,16 @@ def lsns_discover(count: int, present: int) -> int:
     return spent
 
 
-serve(
-    {
-        "ip": {"run": ip_run, "create": create, "new": create, "delete": delete},
-        "nsenter": {"run": nsenter_run},
-        "lsns": {"discover": lsns_discover},
-    }[COMMAND]
-)
+OPERATIONS: dict[str, dict[str, Operation]] = {
+    "ip": {
+        "run": ip_run,
+        "create": outcome(make, unmake),
+        "create_delete": create_delete,
+        "new": create_delete,
+        "delete": delete,
+    },
+    "nsenter": {"run": nsenter_run},
+    "lsns": {"discover": lsns_discover},
+}
+
+serve(OPERATIONS[COMMAND])

@@ -27,9 +27,17 @@ def hand_off(count: int, present: int) -> int:
         return clock(count, lambda: pool.submit(int).result())
 
 
+def wrap(count: int, present: int) -> int:
+    family, kind = socket.AF_INET, socket.SOCK_STREAM
+    with socket.socket(family, kind) as sock:
+        fd = sock.fileno()
+        return clock(count, lambda: socket.socket(family, kind, 0, fd).detach())
+
+
 serve(
     {
         "socket": lambda count, present: clock(count, lambda: socket.socket().close()),
+        "wrap": wrap,
         "run": lambda count, present: clock(count, lambda: subprocess.run(["true"], check=True)),
         "step": steps,
         "hand_off": hand_off,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter_ns
 
-from worker import TARGET, absent, check, clock, here, imports, numbered, serve
+from worker import TARGET, absent, check, clock, here, imports, numbered, outcome, serve
 
 try:
     from pyroute2 import netns
@@ -60,12 +60,16 @@ def sockets(count: int, present: int) -> int:
     return spent
 
 
-def create(count: int, present: int) -> int:
-    def one() -> None:
-        netns.create("pyroute2")
-        netns.remove("pyroute2")
+def make() -> None:
+    netns.create("pyroute2")
 
-    return clock(count, one)
+
+def unmake() -> None:
+    netns.remove("pyroute2")
+
+
+def create_delete(count: int, present: int) -> int:
+    return clock(count, make, unmake)
 
 
 def delete(count: int, present: int) -> int:
@@ -94,8 +98,9 @@ serve(
         "visit": visit,
         "socket": lambda n, present: clock(n, lambda: netns.create_socket(TARGET).close()),
         "sockets": sockets,
-        "create": create,
-        "new": create,
+        "create": outcome(make, unmake),
+        "create_delete": create_delete,
+        "new": create_delete,
         "delete": delete,
         "discover": discover,
         "import": imports("import pyroute2"),
