@@ -6,6 +6,7 @@ import ctypes
 import os
 import random
 import signal
+import sysconfig
 import threading
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import netns
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 RUN = Path("/run/netns")
 PREFIX = f"netns-test-{os.getpid()}-"  # others may test on this machine too
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,8 @@ import pytest
 import test_switch
 
 import netns
-from support import checked_on_a_thread, here, interrupt_at_random, link
+from support import FREE_THREADED, checked_on_a_thread, here, interrupt_at_random, link
 
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 needs_a_gil = pytest.mark.skipif(FREE_THREADED, reason="a free-threaded CPython has no GIL")
 
 
