@@ -28,6 +28,7 @@ class BuildForC(build_ext):
     """Beside the extension, what C programs take: the header, the core as an archive."""
 
     def run(self) -> None:
+        os.environ.setdefault("ARFLAGS", "rcsD")  # no dates: the same bits each time
         super().run()
         package = Path(self.get_ext_fullpath("netns._native")).parent
         (package / "include").mkdir(exist_ok=True)

@@ -3,10 +3,10 @@
     python tests/wheel.py [FOLDER]     (keeps them in FOLDER)
 
 The source package is built here and from two copies of itself, in folders of other
-names at other dates; so are the wheels: all must be the same bits. The wheel is
-given its manylinux tag and checked, then installed into a new environment without a
-compiler, and the source package into another with one. The demo runs in both.
-Needs what tox -e wheel installs.
+names at other dates; so are the wheels, and the C library twice: all must be the same
+bits, also where ar(1) is made to keep dates. The wheel is given its manylinux tag and
+checked, then installed into a new environment without a compiler, and the source
+package into another with one. The demo runs in both. Needs what tox -e wheel installs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EPOCH = "1700000000"  # any will do that is the same each time
 DAY = 24 * 60 * 60
 SAME = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
+DATING_AR = '#!/bin/sh\nmode=U$1; shift; exec ar "$mode" "$@"\n'  # the default of some systems
 
 
 def step(what: str, *command: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -53,6 +54,13 @@ def build(kind: str, source: Path, into: Path) -> Path:
     build = [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", into]
     step(f"{kind} built in {source.name}/", *build, source, env=SAME)
     return only(into, "*.tar.gz" if kind == "sdist" else "*.whl")
+
+
+def library(variant: str, source: Path) -> list[Path]:
+    make = ["make", "-C", source / "csrc", f"VARIANT={variant}"]
+    step(f"C library built in {source.name}/", *make, env=SAME)
+    out = source / "csrc/build" / variant
+    return [out / "libnetns.a", only(out, "libnetns.so.*.*")]
 
 
 def unpack(sdist: Path, into: Path, days: int) -> Path:
@@ -90,6 +98,9 @@ def demo(work: Path, package: Path, path: str, **env: str) -> None:
 def main(keep: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="netns-wheel-") as name:
         work = Path(name)
+        SAME["AR"] = str(work / "ar")
+        (work / "ar").write_text(DATING_AR)
+        (work / "ar").chmod(0o755)
         os.umask(0o022)
         first = build("sdist", ROOT, work / "first")
         copies = [
@@ -99,9 +110,10 @@ def main(keep: Path | None) -> None:
         os.umask(0o027)
         sdists = [build("sdist", copy, copy.with_suffix(".sdist")) for copy in copies]
         wheels = [build("wheel", copy, copy.with_suffix(".wheel")) for copy in copies]
+        libraries = [library(variant, copies[0]) for variant in ("once", "again")]
         os.umask(0o022)
-        same(first, *sdists)
-        same(*wheels)
+        for products in ([first, *sdists], wheels, *zip(*libraries)):
+            same(*products)
         shown = work / "repaired"
         step("auditwheel", "auditwheel", "repair", "--wheel-dir", shown, wheels[0])
         wheel = only(shown, "*manylinux*.whl")
