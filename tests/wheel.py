@@ -84,12 +84,13 @@ def same(*files: Path) -> None:
 def demo(work: Path, package: Path, path: str, **env: str) -> None:
     """Installs into a new environment, with these programs in its PATH; runs the demo."""
     home = work / f"env-{package.suffix[1:]}"
-    step(f"environment for {package.name}", sys.executable, "-m", "venv", home)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     python = home / "bin" / "python"
     environ = {**os.environ, "PATH": path, **env}
     environ.pop("PYTHONPATH", None)
-    pip = [python, "-m", "pip", "install", "--quiet", f"netns[demo] @ {package.as_uri()}"]
-    step(f"installed, PATH={path}", *pip, env=environ, cwd=work)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    wanted = f"netns[demo] @ {package.as_uri()}"
+    step(f"{package.name} installed, PATH={path}", *pip, wanted, env=environ, cwd=work)
     run = [python, "-W", "error::DeprecationWarning:netns", "-m", "netns", "demo"]
     said = step("python -m netns demo", *run, env=os.environ.copy(), cwd=work)
     assert said.splitlines()[-1] == "The thread is home again.", said
