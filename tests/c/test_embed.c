@@ -183,6 +183,9 @@ static bool filter(struct sock_filter *code, size_t count)
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
+/* A 32-bit glibc's stat(2) is made of it, and gives up unless it hears ENOSYS. */
+#define STATX_ERROR(errnum) (sizeof(long) < 8 ? ENOSYS : (errnum))
+
 /* The numbers of calls since Linux 5.1 are those of most architectures. */
 #define NEWEST_CALLS(errnum)                             \
 	REFUSE(428 /* open_tree */, errnum),             \
@@ -191,7 +194,7 @@ static bool filter(struct sock_filter *code, size_t count)
 		REFUSE(435 /* clone3 */, ENOSYS),        \
 		REFUSE(437 /* openat2 */, errnum),       \
 		REFUSE(442 /* mount_setattr */, errnum), \
-		REFUSE(SYS_statx, errnum)
+		REFUSE(SYS_statx, STATX_ERROR(errnum))
 
 /* What Linux 4.9 has not. */
 static bool be_old(void)
@@ -209,6 +212,11 @@ static bool be_old(void)
 		IF(SYS_getsockopt, 3),
 		LOAD(LOW(2)),
 		REFUSE(71 /* SO_NETNS_COOKIE */, ENOPROTOOPT),
+#ifdef SYS_socketcall /* by which it may go; options are out of sight there */
+		IF(SYS_socketcall, 3),
+		LOAD(LOW(0)),
+		REFUSE(15 /* SYS_GETSOCKOPT */, ENOPROTOOPT),
+#endif
 		RETURN(SECCOMP_RET_ALLOW),
 	};
 
