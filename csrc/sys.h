@@ -197,10 +197,14 @@ static inline int sys_fstatfs(int fd, struct statfs *sf)
 	return SYS_RESULT(fstatfs(fd, sf));
 }
 
+/* No kernel says ENOSYS: that is qemu-user, of a request that it does not know. */
 static inline int sys_ioctl(int fd, unsigned long request)
 {
+	int ret;
+
 	FAULT(IOCTL);
-	return SYS_RESULT(syscall(SYS_ioctl, fd, request, 0));
+	ret = SYS_RESULT(syscall(SYS_ioctl, fd, request, 0));
+	return ret == -ENOSYS ? -ENOTTY : ret;
 }
 
 static inline int sys_setns(int fd)
