@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
 
 import pytest
-from pyroute2 import IPRoute
 
 import netns
+from pytest_netns import Host
 from support import here
 
 aiohttp = pytest.importorskip("aiohttp")
@@ -25,26 +24,10 @@ def link(ns: netns.NetNS) -> str:
 
 
 @pytest.fixture
-def pair(ns: netns.NetNS) -> Iterator[tuple[netns.NetNS, netns.NetNS]]:
-    """Two namespaces with a cable between them."""
-
-    def configure(host: netns.NetNS, address: str) -> None:
-        with IPRoute() as route:
-            route.link("set", index=1, state="up")
-            (index,) = route.link_lookup(ifname="cable")
-            route.addr("add", index=index, address=address, prefixlen=24)
-            route.link("set", index=index, state="up")
-
-    def lay(host: netns.NetNS, other: netns.NetNS) -> None:
-        with IPRoute() as route:
-            peer = {"ifname": "cable", "net_ns_fd": other.fileno()}
-            route.link("add", ifname="cable", kind="veth", peer=peer)
-
-    with netns.new() as other:
-        ns.do(lay, other)
-        ns.do(configure, SERVER)
-        other.do(configure, CLIENT)
-        yield ns, other
+def pair(netns_pair: tuple[Host, Host]) -> tuple[netns.NetNS, netns.NetNS]:
+    left, right = netns_pair
+    assert (left.address, right.address) == (SERVER, CLIENT)
+    return left.ns, right.ns
 
 
 def test_serve_in_one_and_fetch_from_the_other(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
@@ -140,10 +123,10 @@ def test_httpx(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
 def test_psutil(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
     psutil = pytest.importorskip("psutil")
     server, client = pair
-    for ns, address in ((server, SERVER), (client, CLIENT)):
+    for ns, device, address in ((server, "left", SERVER), (client, "right", CLIENT)):
         addresses = ns.do(lambda host: psutil.net_if_addrs())
-        assert sorted(addresses) == ["cable", "lo"]
-        assert address in [found.address for found in addresses["cable"]]
+        assert sorted(addresses) == sorted([device, "lo"])
+        assert address in [found.address for found in addresses[device]]
 
 
 def test_sockets_in_an_event_loop(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
