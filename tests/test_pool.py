@@ -7,17 +7,12 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from statistics import median
 
 import pytest
 
 import netns
-from support import Capabilities, here, task_links
-
-
-def tasks() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
+from support import Capabilities, ends, here, task_links
 
 
 def fds() -> int:
@@ -37,14 +32,12 @@ def test_take() -> None:
 
 
 def test_nothing_is_left() -> None:
-    before = tasks(), fds()
+    before = set(task_links()), fds()
     with netns.pool(4) as pool:
         pool.take().close()
-        assert tasks() > before[0]
-    deadline = time.monotonic() + 5  # the kernel takes the thread down a moment later
-    while tasks() != before[0] and time.monotonic() < deadline:
-        os.sched_yield()
-    assert (tasks(), fds()) == before
+        (maker,) = set(task_links()) - before[0]
+    assert ends(maker)
+    assert (set(task_links()), fds()) == before
 
 
 def test_many_takers() -> None:
@@ -79,19 +72,22 @@ def test_sizes() -> None:
 def test_who_waits_is_told_that_it_was_left() -> None:
     told: list[BaseException] = []
 
-    def wait() -> None:
+    def wait(took: threading.Event) -> None:
         try:
             while True:
                 pool.take().close()
+                took.set()
         except netns.ClosedError as error:
             told.append(error)
 
     pool = netns.pool(1)
-    threads = [threading.Thread(target=wait) for _ in range(3)]
+    events = [threading.Event() for _ in range(3)]
+    threads = [threading.Thread(target=wait, args=(took,), daemon=True) for took in events]
     with pool:
         for thread in threads:
             thread.start()
-        time.sleep(0.05)
+        for took in events:  # all but the last one wait again
+            assert took.wait(30)
     for thread in threads:
         thread.join(30)
     assert len(told) == 3

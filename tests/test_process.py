@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import dns.message
@@ -22,7 +22,7 @@ import pytest
 from pyroute2 import IPRoute
 
 import netns
-from support import here, interrupt_at_random, on_a_thread
+from support import ends, here, interrupt_at_random, on_a_thread, task_links
 
 ETC = Path("/etc/netns")
 SHOW = "readlink /proc/self/ns/net; ls /sys/class/net; cat /etc/resolv.conf"
@@ -149,7 +149,7 @@ def children() -> list[str]:
 )
 def test_interrupted_anywhere(ns: netns.NetNS) -> None:
     """No child is left running, and no zombie; the thread does not move."""
-    home = here()
+    home, threads = here(), set(task_links())
     begun = 0
 
     def work() -> None:
@@ -160,36 +160,32 @@ def test_interrupted_anywhere(ns: netns.NetNS) -> None:
     for _ in interrupt_at_random(3, work):
         assert here() == home
     assert begun > 10
-    deadline = time.monotonic() + 10
-    while children() and time.monotonic() < deadline:
-        subprocess._cleanup()  # type: ignore[attr-defined]
-        time.sleep(0.01)
+    assert all(ends(tid) for tid in set(task_links()) - threads)
+    for child in children():
+        os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)
+    subprocess._cleanup()  # type: ignore[attr-defined]
     assert children() == []
 
 
 def test_the_child_of_an_interrupted_call_is_killed(
     ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[subprocess.Popen[bytes]] = []
+    begun: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     popen = subprocess.Popen
-    late = threading.Event()
+    caller, late = threading.get_ident(), threading.Event()
 
     def slow(*args: Any, **kwargs: Any) -> Any:
+        signal.pthread_kill(caller, signal.SIGINT)
         assert late.wait(30)
-        begun.append(popen(*args, **kwargs))
-        return begun[0]
+        child = popen(*args, **kwargs)
+        begun.put(child)
+        return child
 
     monkeypatch.setattr(subprocess, "Popen", slow)
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
     with pytest.raises(KeyboardInterrupt):
         ns.popen(["sleep", "60"])
     late.set()
-    deadline = time.monotonic() + 10
-    while not begun or begun[0].returncode is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert begun[0].returncode == -signal.SIGKILL
+    assert begun.get(timeout=30).wait() == -signal.SIGKILL
 
 
 class NameServer:
