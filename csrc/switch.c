@@ -380,12 +380,10 @@ int64_t netns_tour(struct netns_error *err)
 /* As netns_visit(), within the tour that the calling thread has just begun. */
 int netns__visit_new(struct netns_error *err)
 {
-	struct thread *t;
-	int ret = netns__thread(&t, err);
+	/* By netns__thread() another thread's recall could end that tour here. */
+	struct thread *t = netns__recorded();
+	int ret = sys_setns(home_of_innermost(t)->fd);
 
-	if (ret < 0)
-		return ret;
-	ret = sys_setns(home_of_innermost(t)->fd);
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL);
 	ret = sys_unshare_net();

@@ -12,12 +12,12 @@
 
 static uint64_t home;
 
-static bool is_time_left(const struct timespec *begun)
+static bool is_time_left(const struct timespec *begun, int seconds)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec - begun->tv_sec < LONGEST;
+	return now.tv_sec - begun->tv_sec < seconds;
 }
 
 /* Threads inside, each in a namespace of its own, all at once. */
@@ -189,7 +189,8 @@ static void test_close_race(void)
 	for (i = 0; i < RACERS; i++)
 		threads[i] = start(enter_until_closed, &race);
 	clock_gettime(CLOCK_MONOTONIC, &begun);
-	for (rounds = 0; rounds < ROUNDS && is_time_left(&begun); rounds++) {
+	for (rounds = 0; rounds < ROUNDS && is_time_left(&begun, LONGEST);
+	     rounds++) {
 		int fd, copies[4], j;
 
 		if (netns_open_fd(netns_fd(keep), &race.ns, &err) < 0)
@@ -229,6 +230,68 @@ static void test_close_race(void)
 	netns_unref(keep);
 }
 
+/* A guard left by another thread while its own makes a namespace. */
+
+struct recall {
+	_Atomic int64_t guard;
+	atomic_bool stop;
+};
+
+/* At ever other moments after it is known. */
+static void *leave_for_another(void *argument)
+{
+	struct recall *recall = argument;
+	int64_t guard, last = 0;
+	volatile int spin;
+	int delay = 0;
+
+	while (!recall->stop) {
+		guard = recall->guard;
+		if (guard == last) {
+			sched_yield();
+			continue;
+		}
+		for (spin = 0; spin < delay; spin++)
+			continue;
+		delay = (delay + 37) % 4000;
+		netns_leave(guard, fresh());
+		last = guard;
+	}
+	return NULL;
+}
+
+static void test_left_while_making_one(void)
+{
+	struct netns *in = make_namespace(), *made;
+	struct recall recall = { 0 };
+	int rounds, unexpected = 0;
+	struct timespec begun;
+	pthread_t thread;
+	int64_t guard;
+	int ret;
+
+	thread = start(leave_for_another, &recall);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	for (rounds = 0; rounds < ROUNDS && is_time_left(&begun, 2); rounds++) {
+		guard = netns_enter(in, fresh());
+		recall.guard = guard;
+		ret = netns_new(&made, fresh());
+		if (!ret)
+			netns_unref(made);
+		else if (ret != -EINVAL || err.step != NETNS_STEP_CHECK_ORDER)
+			unexpected++;
+		netns_leave(guard, fresh());
+		if (where() != home)
+			break;
+	}
+	recall.stop = true;
+	pthread_join(thread, NULL);
+	printf("# %d rounds\n", rounds);
+	ok(where() == home, "left while making one: home each time");
+	ok(rounds > 0 && !unexpected, "left while making one: or refused");
+	netns_unref(in);
+}
+
 /* Closing against itself: once, whoever is first. */
 
 struct closing {
@@ -265,7 +328,7 @@ static void test_closed_once(void)
 	for (i = 0; i < 2; i++)
 		threads[i] = start(close_each, &closing);
 	clock_gettime(CLOCK_MONOTONIC, &begun);
-	for (i = 0; i < ROUNDS && is_time_left(&begun); i++) {
+	for (i = 0; i < ROUNDS && is_time_left(&begun, LONGEST); i++) {
 		if (netns_open_fd(netns_fd(keep), &closing.ns, &err) < 0)
 			bail("netns_open_fd");
 		fd = netns_fd(closing.ns);
@@ -420,6 +483,7 @@ int main(void)
 	test_ended_inside();
 	test_close_race();
 	test_closed_once();
+	test_left_while_making_one();
 	test_fork();
 	test_fork_in_traffic();
 	ok(count_fds() == before, "no descriptor is left");
