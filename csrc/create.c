@@ -375,24 +375,20 @@ int netns_delete_many(const char *rundir, const char *const *targets,
 			       .targets = targets,
 			       .count = count,
 			       .errors = errors };
-	const char *name = NULL;
 	size_t i, names = 0;
 	int ret = 0;
 
 	for (i = 0; i < count; i++) {
 		errors[i].err = 0;
-		if (is_name(targets[i])) {
-			name = targets[i];
-			names++;
-		}
+		names += is_name(targets[i]);
 	}
 	if (names > 1) {
 		struct netns_error err;
 
 		ret = netns__ready(&err);
 		if (!ret)
-			ret = netns__place(&b.place, rundir, name, PLACE_CHANGE,
-					   &err);
+			ret = netns__place(&b.place, rundir, "any",
+					   PLACE_CHANGE, &err);
 		if (!ret) {
 			delete_together(&b, names);
 			netns__place_done(&b.place);
