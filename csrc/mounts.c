@@ -102,7 +102,7 @@ static int compare_ids(const void *one, const void *other)
 
 static int parse(struct table *table, dev_t nsfs)
 {
-	char *line, *end, *stop = table->text + table->size;
+	char *line, *end;
 	size_t lines = 0;
 
 	for (line = table->text; (end = strchr(line, '\n')); line = end + 1)
@@ -112,10 +112,7 @@ static int parse(struct table *table, dev_t nsfs)
 	table->parents = sys_alloc((lines + 1) * sizeof(*table->parents));
 	if (!table->net || !table->parents)
 		return -ENOMEM;
-	for (line = table->text; line < stop; line = end + 1) {
-		end = strchr(line, '\n');
-		if (!end)
-			break;
+	for (line = table->text; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
 		parse_line(line, table, nsfs);
 	}

@@ -111,15 +111,13 @@ static int read_messages(const char *buf, uint32_t size, struct answer *answer)
 	uint32_t offset = 0, length;
 	int ret = 0;
 
-	while (!ret && size - offset >= sizeof(*message)) {
+	while (!ret && offset + sizeof(*message) <= size) {
 		message = (const void *)(buf + offset);
 		length = message->nlmsg_len;
 		if (length < sizeof(*message) || length > size - offset)
 			break;
 		ret = read_message(message, answer);
 		offset += NLMSG_ALIGN(length);
-		if (offset > size)
-			break;
 	}
 	return ret;
 }

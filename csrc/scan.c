@@ -248,9 +248,7 @@ static int start_helpers(struct worker *workers)
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
 		CPU_ZERO(&cpus); /* more CPUs than it has room for */
 	wanted = CPU_COUNT(&cpus) - 1;
-	if (wanted > HELPERS_AT_MOST)
-		wanted = HELPERS_AT_MOST;
-	while (count < wanted &&
+	while (count < wanted && count < HELPERS_AT_MOST &&
 	       !netns__start(&workers[count].thread, help, &workers[count]))
 		count++;
 	return count;
