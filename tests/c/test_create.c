@@ -373,8 +373,9 @@ static void test_delete_refused(void)
 
 static void test_names(void)
 {
-	int fds = count_fds();
-	char *names = NULL;
+	struct netns *ns = make_namespace();
+	int i, fds = count_fds() - 1;
+	char longest[256] = "", *names = NULL;
 	size_t size = 0;
 
 	write_file(place("text"), 0600, "text");
@@ -395,6 +396,23 @@ static void test_names(void)
 	ok(bad(netns_names(in_scratch("file"), &names, &size, fresh()), ENOTDIR,
 	       NETNS_STEP_OPEN_RUNDIR, in_scratch("file")),
 	   "names: of a file");
+	memset(longest, 'n', sizeof(longest) - 1);
+	for (i = 0; i < 10; i++) {
+		longest[0] = (char)('0' + i);
+		if (netns_pin(ns, rundir, longest, fresh()) < 0)
+			bail("netns_pin");
+	}
+	ok(netns_names(rundir, &names, &size, fresh()) == 12 &&
+		   size == 10 * sizeof(longest) + 4,
+	   "names: as long as they may be");
+	for (i = 0; i < 10 && size; i++) {
+		longest[0] = (char)('0' + i);
+		ok(memmem(names, size, longest, sizeof(longest)) &&
+			   good(netns_delete(rundir, longest, fresh())),
+		   "names: the one of %c", longest[0]);
+	}
+	netns_free(names);
+	netns_unref(ns);
 	ok(count_fds() == fds, "names: no descriptor is left");
 }
 

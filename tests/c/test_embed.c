@@ -310,6 +310,20 @@ static int use_old(void *before)
 		 NETNS_STEP_OPEN_SOCKET, ""));
 	close(fd);
 	must(netns_open(NULL, "/dev/null", &other, fresh()) == -EINVAL);
+
+	/* Without /proc it knows neither where a thread is nor a type. */
+	must(good(netns_create(rundir, "old", &other, fresh())));
+	netns_unref(other);
+	must(unshare(CLONE_NEWNS) == 0 &&
+	     mount("none", "/proc", "tmpfs", 0, NULL) == 0);
+	must(bad(netns_current(&other, fresh()), ENOSYS, NETNS_STEP_OPEN_HOME,
+		 "/proc/thread-self/ns/net"));
+	must(netns_open_pid(getpid(), &other, fresh()) == -ENOSYS &&
+	     err.step == NETNS_STEP_OPEN_TARGET);
+	must(netns_open(rundir, "old", &other, fresh()) == -ENOENT &&
+	     err.step == NETNS_STEP_CHECK_TYPE);
+	must(umount2("/proc", MNT_DETACH) == 0);
+	must(good(netns_delete(rundir, "old", fresh())));
 	return 0;
 }
 

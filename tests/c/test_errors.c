@@ -59,7 +59,10 @@ static void test_no_error_wanted(void)
 static void test_long_paths(void)
 {
 	static char path[2 * NETNS_PATH_SIZE];
+	struct netns_discovery *found = NULL;
 	struct netns *ns = NULL;
+	char *names = NULL;
+	size_t size = 0;
 
 	memset(path, '/', sizeof(path) - 1);
 	ok(netns_open(NULL, path, &ns, fresh()) == -ENAMETOOLONG &&
@@ -78,10 +81,33 @@ static void test_long_paths(void)
 	path[0] = '/';
 	ok(netns_delete(NULL, path, fresh()) == -ENAMETOOLONG,
 	   "a long path: delete");
+	ok(netns_names(path, &names, &size, fresh()) == -ENAMETOOLONG &&
+		   err.step == NETNS_STEP_OPEN_RUNDIR &&
+		   netns_discover(path, NETNS_PINS, &found, fresh()) ==
+			   -ENAMETOOLONG &&
+		   err.step == NETNS_STEP_OPEN_RUNDIR,
+	   "a long run directory: names and discover");
+}
+
+#define CANNOT 77
+
+static int find_rundir_as_nobody(void *argument)
+{
+	char buf[64] = "";
+	uid_t mine = geteuid();
+
+	(void)argument;
+	if (seteuid(65534) < 0)
+		return CANNOT;
+	netns_rundir(buf, sizeof(buf));
+	must(seteuid(mine) == 0);
+	must(!strcmp(buf, "/run/user/7/netns"));
+	return 0;
 }
 
 static void test_rundir(void)
 {
+	int status;
 	const char *expected;
 	struct stat st;
 	char buf[64];
@@ -107,6 +133,11 @@ static void test_rundir(void)
 	ok(netns_rundir(buf, sizeof(buf)) == (int)strlen(expected) &&
 		   !strcmp(buf, expected),
 	   "rundir: the user's, but not for whom /var/run belongs to");
+	status = in_child(find_rundir_as_nobody, NULL);
+	if (status == CANNOT)
+		skip("there is but one user here");
+	else
+		ok(status == 0, "rundir: the user's");
 	unsetenv("XDG_RUNTIME_DIR");
 }
 
@@ -289,6 +320,10 @@ static int strand(void *argument)
 {
 	struct netns **ns = argument, *none = NULL;
 	int64_t guard = netns_enter(ns[0], fresh());
+	struct netns_discovery *found;
+	int32_t id, *ids;
+	uint64_t cookie;
+	int fds[2];
 	char *names;
 	size_t size;
 
@@ -320,6 +355,24 @@ static int strand(void *argument)
 	must(bad(netns_delete(scratch, "x", fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_names(scratch, &names, &size, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_discover(scratch, NETNS_PINS, &found, fresh()),
+		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_open_socket(0, &none, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad((int)netns_owner_uid(ns[1], fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_cookie(ns[1], &cookie, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_get_nsid(ns[1], &id, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_nsids(&ids, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_dress(NULL, fresh()), ENOTRECOVERABLE,
+		 NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_sockets(ns, 2, AF_INET, SOCK_DGRAM, 0, fds, fresh()),
+		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
+	must(bad(netns_visit(guard, ns[1], fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(where() == netns_ino(ns[0]));
 	return 0;
@@ -431,9 +484,9 @@ static int write_text(const char *path, const char *text)
 
 static int rootless(void)
 {
-	struct netns *ns = NULL, *here = NULL, *none = NULL;
+	struct netns *ns = NULL, *here = NULL, *none = NULL, *both[2];
+	int sockets[2], fds;
 	int64_t guard;
-	int fds;
 
 	alarm(SECONDS);
 	home = where();
@@ -458,6 +511,26 @@ static int rootless(void)
 	must(write_text("/proc/sys/user/max_net_namespaces", "0") == 0);
 	must(bad(netns_new(&none, fresh()), ENOSPC, NETNS_STEP_UNSHARE, ""));
 	must(write_text("/proc/sys/user/max_net_namespaces", "100") == 0);
+
+	/* Threads that need not come home make these. */
+	sockets[0] = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, fresh());
+	must(good(sockets[0]) && where() == home);
+	must(good(netns_open_socket(sockets[0], &none, fresh())) &&
+	     netns_ino(none) == netns_ino(ns));
+	netns_unref(none);
+	close(sockets[0]);
+	must(good(netns_new(&none, fresh())));
+	both[0] = ns;
+	both[1] = none;
+	must(good(netns_sockets(both, 2, AF_INET, SOCK_DGRAM, 0, sockets,
+				fresh())) &&
+	     where() == home);
+	close(sockets[0]);
+	close(sockets[1]);
+	netns_unref(none);
+	must(netns_socket(ns, AF_INET, -1, 0, fresh()) == -EINVAL &&
+	     err.step == NETNS_STEP_MAKE_SOCKET);
+	must(where() == home && count_fds() == fds);
 
 	/* For good is another matter; from there every way is known. */
 	must(good(netns_set(ns, fresh())) && where() == netns_ino(ns));
@@ -530,6 +603,7 @@ static int do_without_proc(void *argument)
 {
 	struct netns **ns = argument, *seen = NULL;
 	int64_t outer, inner;
+	struct rlimit limit;
 	int i;
 
 	must(unshare(CLONE_NEWNS) == 0);
@@ -559,6 +633,14 @@ static int do_without_proc(void *argument)
 	must(netns_ino(seen) == netns_ino(ns[1]));
 	netns_unref(seen);
 	must(netns_open_pid(INT32_MAX, &seen, fresh()) < 0);
+	/* Somebody else's thread. */
+	must(netns_open_thread(0, getppid(), &seen, fresh()) == -ESRCH &&
+	     err.step == NETNS_STEP_OPEN_TARGET);
+	limit = spare(0);
+	must(bad((int)netns_enter(ns[0], fresh()), EMFILE, NETNS_STEP_OPEN_HOME,
+		 "/proc/thread-self/ns/net"));
+	setrlimit(RLIMIT_NOFILE, &limit);
+	must(where_without_proc() == netns_ino(ns[1]));
 	must(good(netns_create(scratch, "no-proc", &seen, fresh())));
 	netns_unref(seen);
 	must(good(netns_open(scratch, "no-proc", &seen, fresh())));

@@ -416,6 +416,50 @@ static void test_left_by_another_thread(void)
 	netns_unref(mine);
 }
 
+/* As visit(), but it has given up what the way home asks for. */
+static void *visit_and_stay(void *argument)
+{
+	struct visitor *visitor = argument;
+	struct netns *host;
+	int ret;
+
+	visitor->guard = netns_enter(visitor->inner, fresh());
+	visitor->entered = good(visitor->guard);
+	sem_post(&visitor->inside);
+	await(&visitor->go);
+	have_admin(false);
+	ret = visitor->next == NEXT_HOST ? netns_host(&host, fresh())
+					 : netns_leave(visitor->guard, fresh());
+	visitor->as_promised = bad(ret, EPERM, NETNS_STEP_RETURN, "") &&
+			       where() == netns_ino(visitor->inner);
+	return NULL;
+}
+
+static void test_left_by_another_thread_for_good(void)
+{
+	static const enum next_call calls[] = { NEXT_LEAVE, NEXT_HOST };
+	struct visitor visitor = { .inner = make_namespace() };
+	pthread_t thread;
+	int i;
+
+	sem_init(&visitor.inside, 0, 0);
+	sem_init(&visitor.go, 0, 0);
+	for (i = 0; i < 2; i++) {
+		visitor.next = calls[i];
+		visitor.as_promised = false;
+		thread = start(visit_and_stay, &visitor);
+		await(&visitor.inside);
+		netns_leave(visitor.guard, fresh());
+		sem_post(&visitor.go);
+		pthread_join(thread, NULL);
+		ok(visitor.entered && visitor.as_promised,
+		   "left by another thread: its own says that it is stranded");
+	}
+	sem_destroy(&visitor.inside);
+	sem_destroy(&visitor.go);
+	netns_unref(visitor.inner);
+}
+
 struct nest {
 	struct netns *a, *b;
 	int64_t outer, inner;
@@ -515,6 +559,7 @@ int main(void)
 	test_set_in_guard();
 	test_out_of_order();
 	test_left_by_another_thread();
+	test_left_by_another_thread_for_good();
 	test_fork();
 	ok(count_fds() <= before, "no descriptor is left");
 	ok(where() == home, "at home");

@@ -471,12 +471,32 @@ static void test_fork_in_traffic(void)
 	netns_unref(traffic.ns);
 }
 
+/* A process that has no key left for the library's first use. */
+
+static int take_every_key(void *argument)
+{
+	struct netns *ns = NULL;
+	pthread_key_t key;
+
+	(void)argument;
+	while (pthread_key_create(&key, NULL) == 0)
+		continue;
+	must(bad(netns_new(&ns, fresh()), EAGAIN, NETNS_STEP_SET_UP_THREAD,
+		 ""));
+	must(bad((int)netns_tour(fresh()), EAGAIN, NETNS_STEP_SET_UP_THREAD,
+		 ""));
+	must(!ns && where() == home);
+	return 0;
+}
+
 int main(void)
 {
 	int before;
 
 	alarm(SECONDS);
 	home = where();
+	ok(in_child(take_every_key, NULL) == 0,
+	   "no thread-specific key left: refused, at home");
 	make_thread_known();
 	before = count_fds();
 	test_own_namespaces();
