@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import gc
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +26,9 @@ from sweep import Fault, Outcome, calls, inject, plan, trace
 
 CLONE_NEWNS = 0x20000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MNT_DETACH = 2
+SIOCGSKNS = 0x894C
+PIDFD_GET_NET_NAMESPACE = 0xFF04
 
 pytestmark = [pytest.mark.seam, pytest.mark.timeout(600)]
 
@@ -128,10 +134,35 @@ class Stage:
         for sock in netns.sockets([self.ns, self.other, self.foreign]):
             sock.close()
 
-    def own_etc(self) -> None:
-        """For this thread alone: files of the namespace's, with and without one in /etc."""
+    def own_mounts(self) -> None:
+        """For this thread alone."""
         assert LIBC.unshare(CLONE_NEWNS) == 0
         assert LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+
+    @contextlib.contextmanager
+    def without_proc(self) -> Iterator[None]:
+        assert LIBC.mount(b"none", b"/proc", b"tmpfs", 0, None) == 0
+        try:
+            yield
+        finally:
+            assert LIBC.umount2(b"/proc", MNT_DETACH) == 0
+
+    def do_without_proc(self) -> None:
+        def body(host: netns.NetNS) -> int:
+            with socket.socket() as sock, open(fcntl.ioctl(sock, SIOCGSKNS), "rb") as file:
+                return os.fstat(file.fileno()).st_ino
+
+        with self.without_proc():
+            for _ in range(2):
+                assert self.ns.do(body) == self.ns.ino
+
+    def from_thread_without_proc(self) -> None:
+        with self.without_proc(), netns.from_thread(threading.get_native_id()) as ns:
+            assert ns.ino == int(self.home[5:-1])
+
+    def own_etc(self) -> None:
+        """Files of the namespace's, with and without one in /etc."""
+        self.own_mounts()
         assert LIBC.mount(b"none", b"/etc", b"tmpfs", 0, None) == 0
         files = Path("/etc/netns", self.taken)
         files.mkdir(parents=True)
@@ -293,6 +324,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "do in a body": ("warm", "do_nested", "nothing"),
     "do, inside already": ("warm", "do_inside", "nothing"),
     "do, another owner": ("warm", "do_foreign", "nothing"),
+    "do, without /proc": ("own_mounts", "do_without_proc", "nothing"),
     "do_in_thread": ("nothing", "do_in_thread", "nothing"),
     "enter": ("warm", "enter", "nothing"),
     "guards out of order": ("warm", "out_of_order", "nothing"),
@@ -314,6 +346,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "open, a name": ("nothing", "open_name", "nothing"),
     "open, a path": ("nothing", "open_path", "nothing"),
     "from_pid": ("nothing", "from_pid", "nothing"),
+    "from_thread, without /proc": ("own_mounts", "from_thread_without_proc", "nothing"),
     "from_fd": ("nothing", "from_fd", "nothing"),
     "names": ("nothing", "names", "nothing"),
     "discover": ("nothing", "discover", "nothing"),
@@ -372,10 +405,23 @@ def judge(outcome: Outcome, home: str, moved_to: str) -> str:
     return "refused"
 
 
+def has_pidfd_namespaces() -> bool:
+    """Without /proc there is no other way, nor any before Linux 6.11."""
+    try:
+        with open(os.pidfd_open(os.getpid()), "rb") as pidfd:
+            os.close(fcntl.ioctl(pidfd, PIDFD_GET_NET_NAMESPACE))
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_call_fails_with_every_errno(
     stage: Stage, operation: str, row: list[object]
 ) -> None:
+    if "without /proc" in operation and not has_pidfd_namespaces():
+        reason = "pidfds tell no namespaces here: Linux 6.11 is needed"
+        pytest.skip(reason)
     if operation in SCANS and FEW not in os.environ:
         sweep_among_few(operation, row, stage.path.with_name("row"))
         return
