@@ -152,12 +152,8 @@ static PyObject *handle_lent(PyObject *obj, void *unused)
 
 static int handle_set_lent(PyObject *obj, PyObject *value, void *unused)
 {
-	int lent = value ? PyObject_IsTrue(value) : 0;
-
 	(void)unused;
-	if (lent < 0)
-		return -1;
-	((struct handle *)obj)->lent = lent;
+	((struct handle *)obj)->lent = value == Py_True;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
@@ -67,11 +68,9 @@ def list_names(args: Namespace) -> int:
     found = [(found, name) for found in netns.discover(rundir=args.rundir) for name in found.names]
     entries: list[dict[str, Any]] = []
     for each, name in sorted(found, key=lambda pair: pair[1]):
-        try:
-            with netns.open(name, rundir=args.rundir) as ns:
-                entries.append({"name": name, "id": ns.nsid, "ino": each.ino})
-        except netns.NotFoundError:
-            continue  # deleted meanwhile
+        # One that is deleted meanwhile is left out.
+        with contextlib.suppress(netns.NotFoundError), netns.open(name, rundir=args.rundir) as ns:
+            entries.append({"name": name, "id": ns.nsid, "ino": each.ino})
     if args.json:
         output(entries)
         return 0
@@ -174,12 +173,9 @@ def set_id(args: Namespace) -> int:
 def list_ids(args: Namespace) -> int:
     owners: dict[int, list[str]] = {nsid: [] for nsid in netns.nsids()}
     for name in netns.names(rundir=args.rundir):
-        try:
-            with netns.open(name, rundir=args.rundir) as ns:
-                if ns.nsid in owners:
-                    owners[ns.nsid].append(name)
-        except netns.NotFoundError:
-            continue  # deleted meanwhile
+        with contextlib.suppress(netns.NotFoundError), netns.open(name, rundir=args.rundir) as ns:
+            if ns.nsid in owners:
+                owners[ns.nsid].append(name)
     if args.json:
         output([{"id": nsid, "names": names} for nsid, names in owners.items()])
         return 0
@@ -252,23 +248,26 @@ class Children:
         if self.pid and number != signal.SIGINT:
             os.kill(self.pid, number)
 
+    def be_one(self, mask: set[int | signal.Signals], body: Callable[[], int]) -> NoReturn:
+        status = 1
+        try:
+            for number, handler in self.before.items():
+                ignored = handler == signal.SIG_IGN
+                signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            status = body()
+        except netns.Error as error:
+            print(f"netns: {error}", file=sys.stderr)
+        finally:
+            os._exit(status)
+
     def run(self, body: Callable[[], int]) -> int:
         """The exit status of a child that runs it, or 128 and the signal that ended it."""
         # What comes before the child is known, or has handlers of its own, waits.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         self.pid = os.fork()
         if not self.pid:
-            status = 1
-            try:
-                for number, handler in self.before.items():
-                    ignored = handler == signal.SIG_IGN
-                    signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-                status = body()
-            except netns.Error as error:
-                print(f"netns: {error}", file=sys.stderr)
-            finally:
-                os._exit(status)
+            self.be_one(mask, body)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # Not taken away yet: while signals are passed on, the number is the child's.
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
@@ -317,14 +316,10 @@ def demo(args: Namespace) -> int:
 
     def add_link(route: IPRoute) -> str:
         for kind in ("dummy", "ifb", "bridge"):  # some kernels lack the dummy driver
-            try:
+            with contextlib.suppress(NetlinkError):
                 route.link("add", ifname="dummy0", kind=kind)
-            except NetlinkError as error:
-                if error.code != errno.EOPNOTSUPP:
-                    raise
-            else:
                 return kind
-        raise SystemExit("netns: this kernel has no driver for a link to add")
+        raise SystemExit("netns: no link can be added here")
 
     def links() -> str:
         with IPRoute() as route:
@@ -349,8 +344,7 @@ def demo(args: Namespace) -> int:
         ns.do(body)
         with netns.current() as here:
             print(f"home   {here}:\n  links: {links()}")
-            if here != home:
-                raise SystemExit("netns: the thread did not come home")
+            assert here == home
     print("The thread is home again.")
     return 0
 

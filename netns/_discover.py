@@ -172,8 +172,6 @@ def entries(block: Any) -> Any:
 
 
 def numbers(block: Any) -> list[int]:
-    if not block.ids_count:
-        return []
     return memoryview(ffi.buffer(block.ids, 4 * block.ids_count)).cast("i").tolist()
 
 

@@ -83,8 +83,6 @@ def create_connection(
             errors.clear()
             return sock
     try:
-        if not errors:
-            raise OSError("getaddrinfo returns an empty list")
         if all_errors and sys.version_info >= (3, 11):
             raise ExceptionGroup("create_connection failed", errors)  # noqa: F821
         raise errors[-1]

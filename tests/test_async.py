@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -23,7 +24,7 @@ import pytest
 
 import netns
 from netns import _process
-from support import here, task_links
+from support import ends, here, task_links
 
 
 def run(main: Any, debug: bool) -> list[dict[str, Any]]:
@@ -396,6 +397,9 @@ def test_default_executor_and_names(ns: netns.NetNS, run_main: Run) -> None:
         with mock.patch("socket.getaddrinfo", side_effect=lambda *_, **__: [here()]):
             found: Any = await loop.getaddrinfo("localhost", 1)
             assert found == [link(ns)]
+        with mock.patch("socket.getnameinfo", side_effect=lambda *_: (here(), "1")):
+            found = await loop.getnameinfo(("127.0.0.1", 1))
+            assert found == (link(ns), "1")
 
     async def main() -> None:
         await ns.do_async(body)
@@ -479,6 +483,25 @@ def test_what_is_no_coroutine_function_is_refused(ns: netns.NetNS) -> None:
     for fn in (lambda host: None, generator, None, netns.NetNS):
         with pytest.raises(netns.InvalidTypeError):
             ns.do_async(fn)  # type: ignore
+
+
+def test_what_is_awaited_is_a_coroutine(ns: netns.NetNS) -> None:
+    async def body(host: netns.NetNS) -> str:
+        await asyncio.sleep(0)
+        return here()
+
+    @types.coroutine
+    def of_old() -> Generator[Any, None, str]:
+        result: str = yield from ns.do_async(body)
+        return result
+
+    async def main() -> None:
+        steps: Any = ns.do_async(body)
+        with pytest.raises(AttributeError, match="potato"):
+            steps.potato  # noqa: B018
+        assert await steps == await of_old() == link(ns)
+
+    asyncio.run(main())
 
 
 def test_callable_objects(ns: netns.NetNS) -> None:
@@ -575,6 +598,7 @@ def test_a_child_is_born_inside(ns: netns.NetNS, run_main: Run) -> None:
             )
             assert isinstance(child, asyncio.subprocess.Process)
             assert child.returncode is None
+            assert str(child.pid) in repr(child)
             assert str(child.pid) in begun_here()
             assert os.readlink(f"/proc/{child.pid}/ns/net") == link(ns)
             out, err = await child.communicate(b"potato\n")
@@ -721,6 +745,22 @@ def test_cancelled_before_a_child_is_born(
 
     run_main(main())
     assert begun_here() == []
+
+
+def test_closed_before_a_child_is_born(ns: netns.NetNS) -> None:
+    """As the coroutine is by a loop that ends: the thread sees to the child."""
+    threads = set(task_links())
+
+    async def main() -> None:
+        birth = ns.create_subprocess_exec("sleep", "60", stdout=PIPE)
+        birth.send(None)
+        made = set(task_links()) - threads
+        assert made
+        birth.close()
+        assert [tid for tid in made if not ends(tid)] == []
+        assert begun_here() == []
+
+    asyncio.run(main())
 
 
 def test_cancelled_at_any_turn(ns: netns.NetNS, run_main: Run) -> None:

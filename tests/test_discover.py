@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from support import RUN, ends, nsfs_mounts
+from support import RUN, Capabilities, ends, nsfs_mounts
 
 
 def test_names_are_sorted_and_real(name: str) -> None:
@@ -233,6 +233,11 @@ def test_a_path_is_given_once(tmp_path: Path, ns: netns.NetNS) -> None:
         netns.delete(pin)
 
 
+def lsns() -> set[int]:
+    command = ["lsns", "-t", "net", "-n", "-o", "NS"]
+    return set(map(int, subprocess.check_output(command, text=True).split()))
+
+
 def test_as_lsns(tmp_path: Path, name: str) -> None:
     """200 namespaces of every kind: with processes as lsns has them, the rest exactly."""
     kinds = ("named", "process", "thread", "bind")
@@ -256,7 +261,7 @@ def test_as_lsns(tmp_path: Path, name: str) -> None:
                 ns.pin(pinned[-1])
                 expected[ns.ino] = ((), (pinned[-1],), (), ())
             ns.close()
-        listed = netns.discover()
+        before, listed, after = lsns(), netns.discover(), lsns()
         got = {
             each.ino: (each.names, each.paths, each.pids, each.threads)
             for each in listed
@@ -264,14 +269,10 @@ def test_as_lsns(tmp_path: Path, name: str) -> None:
         }
         assert got == expected
         assert len(got) == 200
+        ours = {each.ino for each in listed if each.pids}
+        assert ours & set(expected) == after & set(expected)
         # Others may come and go on the machine; only what stayed is compared.
-        lsns = ["lsns", "-t", "net", "-n", "-o", "NS"]
-        theirs = set(map(int, subprocess.check_output(lsns, text=True).split()))
-        stayed = {each.ino for each in listed} & {each.ino for each in netns.discover()}
-        ours = {each.ino for each in listed if each.pids and each.ino in stayed}
-        assert ours & set(expected) == theirs & set(expected)
-        missing = theirs - {each.ino for each in listed}
-        assert not missing & {each.ino for each in netns.discover()}
+        assert before & after <= {each.ino for each in listed}
 
 
 def test_while_processes_come_and_go(ns: netns.NetNS) -> None:
@@ -320,6 +321,37 @@ print(scan.hidden > 0, abs(scan.hidden - refused) < 20)
     )
     # Root's processes are root's, with fewer capabilities than they: refused.
     assert (run.stdout, run.stderr) == ("True True\n", "")
+
+
+def test_what_was_found_is_compared_and_shown(ns: netns.NetNS, tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    ns.pin(pin)
+    try:
+        one, again = found(ns.ino), found(ns.ino)
+        assert one == again
+        assert len({one, again}) == 1
+        assert one != ns.ino
+        text = f"<Found net:[{ns.ino}] names=() paths=('{pin}',) pids=() threads=()>"
+        assert repr(one) == text
+    finally:
+        netns.delete(pin)
+
+
+def test_open_what_may_not_be_used(ns: netns.NetNS, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    ns.pin(place / "pin")
+    one = found(ns.ino)
+    place.chmod(0)
+    try:
+        with Capabilities(), pytest.raises(netns.NotPermittedError) as caught:
+            one.open()
+        assert caught.value.path == str(place / "pin")
+    finally:
+        place.chmod(0o700)
+        netns.delete(place / "pin")
+    with pytest.raises(netns.NotFoundError):
+        one.open()
 
 
 def test_identify_and_pids(ns: netns.NetNS, name: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -120,6 +121,38 @@ def test_discover(name: str, inside: subprocess.Popen[bytes]) -> None:
     (line,) = [line for line in lines if line.endswith(f"  {name}")]
     assert line.split()[0] == str(mine["ino"])
     assert len({line.index(f"  {word}") for word, line in [("HELD", lines[0]), (name, line)]}) == 1
+
+
+def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    with netns.new() as ns:
+        ns.pin(place / "pin")
+        ino = ns.ino
+    subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+    try:
+        (line,) = [line for line in told("discover").splitlines() if line.startswith(str(ino))]
+        assert line.endswith("  (a mount that another one covers)")
+    finally:
+        subprocess.run(["umount", place], check=True)
+        netns.delete(place / "pin")
+
+
+def test_watch_until_a_lull(rundir: Path) -> None:
+    command = [*COMMAND, "--rundir", str(rundir), "watch", "--timeout", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        count = 0
+        while watcher.poll() is None:
+            netns.create(f"b{count}", rundir=rundir).close()
+            netns.delete(f"b{count}", rundir=rundir)
+            count += 1
+            if select.select([watcher.stdout], [], [], 0)[0]:
+                break
+        lines = watcher.stdout.read().splitlines()
+        assert watcher.wait(30) == 0
+    assert {line.split()[0] for line in lines} == {"appeared", "disappeared"}
+    assert lines[-1] == f"disappeared b{count - 1}"
 
 
 def test_watch(name: str) -> None:
@@ -419,6 +452,53 @@ def test_demo() -> None:
     links = [line for line in lines if line.startswith("  links:")]
     assert [("dummy0" in line) for line in links] == [False, True, False]
     assert lines[-1] == "The thread is home again."
+
+
+def test_demo_by_those_who_may_not(capfd: pytest.CaptureFixture[str]) -> None:
+    """As root of a user namespace; where that does not help either, the error is told."""
+    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
+    script = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from netns.__main__ import main
+from support import Capabilities
+with Capabilities():
+    sys.exit(main())
+"""
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("make a namespace: ")
+    assert lines[-1] == "The thread is home again."
+    env = {**os.environ, "NETNS_DEMO_IN_USER_NAMESPACE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("netns: make a namespace: ")
+
+
+def test_demo_where_links_may_not_be_added() -> None:
+    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *COMMAND, "demo"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "netns: no link can be added here\n")
+
+
+def test_demo_without_what_it_needs() -> None:
+    script = """
+import sys
+sys.modules["pyroute2"] = None
+from netns.__main__ import main
+sys.exit(main())
+"""
+    command = [sys.executable, "-c", script, "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "netns: the demo needs pyroute2: pip install 'netns[demo]'\n"
 
 
 def test_list_of_names_that_are_not_text(name: str) -> None:

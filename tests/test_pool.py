@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +102,28 @@ def test_the_makers_error_is_the_takers() -> None:
             with pytest.raises(netns.NotPermittedError) as caught:
                 pool.take()
             assert caught.value.step == "make a namespace"
+
+
+def test_no_thread_for_a_maker() -> None:
+    """Entering says so, and there is nothing to leave."""
+    script = """
+import netns, resource, threading
+netns.new().close()
+pool = netns.pool(2)
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
+try:
+    pool.__enter__()
+except RuntimeError as error:
+    print(error)
+try:
+    pool.take()
+except netns.ClosedError:
+    print("closed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "can't start new thread\nclosed\n", done.stderr
 
 
 def test_entered_within_a_body(ns: netns.NetNS) -> None:

@@ -16,7 +16,7 @@ def run(tmp_path: Path, tests: str, *options: str, before: tuple[str, ...] = ())
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *options]
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV"))}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=env
     )

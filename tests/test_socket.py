@@ -6,6 +6,7 @@ import errno
 import fcntl
 import gc
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -84,6 +85,18 @@ def test_refused(ns: netns.NetNS) -> None:
         with pytest.raises(TypeError):
             make("family")  # type: ignore[arg-type]
     assert here() == home
+
+
+def test_the_module_is_imported_when_first_needed() -> None:
+    script = """
+import sys, netns
+sys.modules.pop("socket", None)
+with netns.new() as ns, ns.socket() as sock:
+    assert type(sock) is sys.modules["socket"].socket
+print("made")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "made\n", done.stderr
 
 
 def test_closed(ns: netns.NetNS) -> None:
@@ -169,6 +182,41 @@ def test_the_connection_is_waited_for_at_home(up: netns.NetNS) -> None:
         finally:
             signal.signal(signal.SIGALRM, old)
     assert seen == [home]
+
+
+def test_an_interrupted_connection_is_given_up(up: netns.NetNS) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    def raise_it(*_: object) -> None:
+        raise Interrupt
+
+    with up.create_server(("127.0.0.1", 0), backlog=0) as server, up.socket() as filler:
+        filler.connect(server.getsockname())
+        before = descriptors()
+        old = signal.signal(signal.SIGALRM, raise_it)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            with pytest.raises(Interrupt):
+                up.create_connection(server.getsockname(), 20)
+        finally:
+            signal.signal(signal.SIGALRM, old)
+        assert descriptors() == before
+
+
+def test_no_socket_to_connect(up: netns.NetNS) -> None:
+    """As with the standard library's, the error is that of the last address."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with up.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        up.create_connection(address).close()  # what is imported then is by now
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(netns.KernelError) as caught:
+                up.create_connection(address)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (caught.value.errno, caught.value.step) == (errno.EMFILE, "make a socket")
 
 
 NO_WAY_BACK = """

@@ -401,19 +401,22 @@ def test_do_in_thread_carries_exceptions_over(ns: netns.NetNS) -> None:
     assert caught.traceback[-1].name == "potato"
 
 
-def test_the_thread_of_do_in_thread_is_known(ns: netns.NetNS) -> None:
+@pytest.mark.parametrize("kind", ["profile", "trace"])
+def test_the_thread_of_do_in_thread_is_known(ns: netns.NetNS, kind: str) -> None:
     traced: list[str] = []
+    hook = getattr(threading, f"set{kind}")
+    before = getattr(threading, f"get{kind}", lambda: None)()  # since Python 3.10
 
     def body(host: netns.NetNS) -> tuple[str, bool, threading.Thread]:
         thread = threading.current_thread()
         return thread.name, thread.daemon, thread
 
     if sys.version_info >= (3, 10):
-        threading.setprofile(lambda frame, event, arg: traced.append(frame.f_code.co_name))
+        hook(lambda frame, event, arg: traced.append(frame.f_code.co_name))
     try:
         name, daemon, thread = ns.do_in_thread(body)
     finally:
-        threading.setprofile(None)
+        hook(before)
     assert (name, daemon) == ("netns-do", True)
     assert sys.version_info < (3, 10) or "body" in traced
     for _ in range(1000):  # the last thing that goes with a thread
@@ -773,3 +776,5 @@ def test_a_guard_is_of_a_handle(ns: netns.NetNS) -> None:
     for wrong in (1, None, ns.enter()):
         with pytest.raises(TypeError):
             _native.Guard(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="no keywords"):
+        _native.Guard(handle=ns)  # type: ignore[call-arg]

@@ -19,7 +19,7 @@ def run(script: str, *options: str) -> list[str]:
         ["unshare", *options, sys.executable, "-c", LIMITED + script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
