@@ -23,7 +23,7 @@ from unittest import mock
 import pytest
 
 import netns
-from netns import _process
+from netns import _async, _process
 from support import ends, here, task_links
 
 
@@ -485,21 +485,23 @@ def test_what_is_no_coroutine_function_is_refused(ns: netns.NetNS) -> None:
             ns.do_async(fn)  # type: ignore
 
 
-def test_what_is_awaited_is_a_coroutine(ns: netns.NetNS) -> None:
+def test_what_tasks_are_made_of_is_a_coroutine(ns: netns.NetNS) -> None:
     async def body(host: netns.NetNS) -> str:
         await asyncio.sleep(0)
         return here()
 
     @types.coroutine
-    def of_old() -> Generator[Any, None, str]:
-        result: str = yield from ns.do_async(body)
+    def of_old(steps: Any) -> Generator[Any, None, str]:
+        result: str = yield from steps
         return result
 
     async def main() -> None:
-        steps: Any = ns.do_async(body)
+        steps: Any = _async.Steps(_async.Work(ns), body)
         with pytest.raises(AttributeError, match="potato"):
             steps.potato  # noqa: B018
-        assert await steps == await of_old() == link(ns)
+        assert await of_old(steps) == link(ns)
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await steps
 
     asyncio.run(main())
 

@@ -355,6 +355,23 @@ def test_exec_in_all(rundir: Path) -> None:
     assert netns.names(rundir=rundir) == []
 
 
+def test_exec_in_all_tells_what_fails(rundir: Path) -> None:
+    done = run("--rundir", str(rundir), "exec", "--all", "/nonexistent/command")
+    assert done.returncode == 127
+    assert done.stderr.count("/nonexistent/command") == 2
+    without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+    done = subprocess.run(
+        [*without, *COMMAND, "--rundir", str(rundir), "exec", "--all", "true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert [line.split(":")[:2] for line in done.stderr.splitlines()] == [
+        ["netns", " enter the namespace"]
+    ] * 2
+
+
 def test_exec_shows_the_namespaces_devices(name: str) -> None:
     netns.create(name).close()
     shown = told("exec", name, "ls", "/sys/class/net").split()

@@ -173,6 +173,14 @@ def test_without_privileges(tmp_path: Path, options: tuple[str, ...], outcome: s
     assert "CAP_SYS_ADMIN" in said
 
 
+def test_without_the_privilege_over_devices(tmp_path: Path) -> None:
+    """The namespace is made, and closed as it is of no use: unclosed ones warn."""
+    drop = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    said = run(tmp_path, NEEDS, "-W", "error", before=drop)
+    assert ended(said) == {"skipped": 2}, said
+    assert "Operation not permitted" in said
+
+
 def test_a_misspelt_choice_is_told(tmp_path: Path) -> None:
     said = run(tmp_path, NEEDS, "-o", "netns_unprivileged=fial")
     assert "netns_unprivileged is not one of skip, fail" in said
