@@ -105,6 +105,29 @@ def test_a_directory_where_etc_has_a_file(named: netns.NetNS) -> None:
     assert (caught.value.errno, caught.value.path) == (errno.ENOTDIR, "/etc/passwd")
 
 
+def test_a_read_only_sys_stays_read_only() -> None:
+    """As in a container, whose root may not take the container's own away."""
+    script = '''
+import netns, subprocess, sys
+look = """
+import os, socket
+assert set(os.listdir("/sys/class/net")) >= {name for _, name in socket.if_nameindex()}
+print(os.statvfs("/sys").f_flag & os.ST_RDONLY)
+"""
+with netns.new() as ns:
+    print(ns.run([sys.executable, "-c", look], stdout=subprocess.PIPE, text=True).stdout, end="")
+'''
+    container = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
+    read_only = ["unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro /sys && exec "$@"']
+    done = subprocess.run(
+        [*read_only, "sh", *container, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "1\n", done.stderr
+
+
 def test_as_subprocess_run(ns: netns.NetNS) -> None:
     assert ns.run(["cat"], input=b"potato", capture_output=True).stdout == b"potato"
     assert ns.run(["false"]).returncode == 1
