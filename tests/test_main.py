@@ -502,7 +502,8 @@ def test_demo_where_links_may_not_be_added() -> None:
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stderr) == (1, "netns: no link can be added here\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith("netns: no link can be added here: (1, ")
 
 
 def test_demo_without_what_it_needs() -> None:
