@@ -239,13 +239,16 @@ static int look(const struct place *place, struct stat *st,
 	struct netns_error kept;
 	int fd = netns__open_file(place->dir, place->name, O_NOFOLLOW, st,
 				  &kept, place->path);
+	int ret;
 
 	if (fd == -EINVAL && S_ISREG(st->st_mode) && !st->st_size)
 		return 0;
 	if (fd < 0)
 		return netns__pass(err, &kept);
+	ret = sys_fstat(fd, st);
 	sys_close(fd);
-	return 1;
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_IDENTIFY, place->path)
+		       : 1;
 }
 
 static int unmount(const struct place *place)

@@ -139,6 +139,18 @@ static int type_from_link(int fd)
 		     : 0;
 }
 
+/* Of an nsfs file: 0, or -EINVAL for a namespace of another type. */
+static int check_net(int fd)
+{
+	int ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
+
+	if (ret == -ENOTTY)
+		ret = type_from_link(fd);
+	if (ret < 0)
+		return ret;
+	return ret == CLONE_NEWNET ? 0 : -EINVAL;
+}
+
 /*
  * Only nsfs is asked for the type: the request's number may mean something
  * else to another driver.
@@ -147,14 +159,9 @@ int netns__check_type(int fd)
 {
 	int ret = is_nsfs(fd);
 
-	if (ret > 0) {
-		ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
-		if (ret == -ENOTTY)
-			ret = type_from_link(fd);
-	}
-	if (ret < 0)
-		return ret;
-	return ret == CLONE_NEWNET ? 0 : -EINVAL;
+	if (ret > 0)
+		return check_net(fd);
+	return ret < 0 ? ret : -EINVAL;
 }
 
 /* As netns__wrap(), for a descriptor of whatever kind. */
@@ -171,53 +178,52 @@ static int wrap_unknown(int fd, const char *path, struct netns **ns,
 }
 
 /*
- * The file behind an O_PATH descriptor, opened for good. Without /proc there
- * is no way from the descriptor, so the name is opened once more: by then it
- * may be another file, which O_NONBLOCK keeps from blocking and the type check
- * on the descriptor from passing.
+ * The nsfs file behind an O_PATH descriptor, opened for good. Without /proc
+ * there is no way from the descriptor, so the name is opened once more: by then
+ * it may be another file, which O_NONBLOCK keeps from blocking and *known from
+ * passing for what it was.
  */
-static int reopen(int peek, int dir, const char *name)
+static int reopen(int peek, int dir, const char *name, bool *known)
 {
 	char path[FD_PATH_SIZE];
 	int ret = sys_openat(AT_FDCWD, netns__fd_path(path, peek), O_RDONLY, 0);
 
-	if (ret == -ENOENT)
-		ret = sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-				 0);
-	return ret;
+	*known = ret != -ENOENT;
+	return *known ? ret
+		      : sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+				   0);
 }
 
 /*
  * A descriptor of the network namespace at a file, or -errno: -EINVAL for any
- * other file, of which *st tells.
+ * other file, of which *st tells if it is no nsfs file either.
  */
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path)
 {
 	int peek, fd, ret;
+	bool known;
 
 	peek = sys_openat(dir, name, O_PATH | follow, 0);
 	if (peek < 0)
 		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
-	fd = sys_fstat(peek, st);
-	if (!fd)
-		fd = is_nsfs(peek);
-	if (fd > 0) {
-		fd = reopen(peek, dir, name);
-		sys_close(peek);
-		if (fd < 0)
-			return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET,
-					   path);
-		ret = netns__check_type(fd);
+	ret = is_nsfs(peek);
+	if (ret <= 0) {
 		if (!ret)
-			return fd;
-		peek = fd;
-		fd = ret;
-	} else if (!fd) {
-		fd = -EINVAL;
+			ret = sys_fstat(peek, st);
+		sys_close(peek);
+		return netns__fail(err, ret < 0 ? ret : -EINVAL,
+				   NETNS_STEP_CHECK_TYPE, path);
 	}
+	fd = reopen(peek, dir, name, &known);
 	sys_close(peek);
-	return netns__fail(err, fd, NETNS_STEP_CHECK_TYPE, path);
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
+	ret = known ? check_net(fd) : netns__check_type(fd);
+	if (!ret)
+		return fd;
+	sys_close(fd);
+	return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
 }
 
 int netns_open(const char *rundir, const char *target, struct netns **ns,
