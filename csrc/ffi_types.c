@@ -100,7 +100,7 @@ static void end_switch(PyThreadState *state)
 	} while (0)
 
 static PyObject *host_key, *socket_name, *new_name, *init_name, *code_name,
-	*flags_name;
+	*flags_name, *events_name;
 static PyTypeObject *handle_type, *guard_type, *tour_type;
 
 static void free_object(PyObject *obj)
@@ -198,6 +198,34 @@ static const char do_doc[] =
 	"Since: Linux 4.9.\n"
 	"Source: setns(2), network_namespaces(7).\n";
 
+static const char enter_doc[] =
+	"enter($self, /)\n"
+	"--\n"
+	"\n"
+	"A context manager whose body runs inside: ``with ns.enter() as host:``.\n"
+	"\n"
+	"Returns:\n"
+	"    A guard, whose ``__enter__`` moves the thread and gives `host` as\n"
+	"    for `do`, and whose ``__exit__`` brings it home.\n"
+	"\n"
+	"Raises (at the start of the body):\n"
+	"    ClosedError: the handle is closed.\n"
+	"    NotPermittedError: the target may not be entered, or the thread\n"
+	"        could not come home (`do` finds a way there).\n"
+	"Raises (at its end):\n"
+	"    OrderError: another guard of this thread is still inside, or the\n"
+	"        guard is left on another thread.\n"
+	"    RestoreError: the thread could not be brought home.\n"
+	"\n"
+	"Thread: the body must end on the thread it began on and must not\n"
+	"    await: in between, everything else on that thread is inside. In\n"
+	"    asyncio's debug mode such an await is reported to the loop's\n"
+	"    exception handler, with the task and the line.\n"
+	"Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.\n"
+	"Since: Linux 4.9.\n"
+	"Source: setns(2).\n";
+
+static PyObject *handle_enter(PyObject *obj, PyObject *unused);
 static PyObject *handle_socket(PyObject *obj, PyObject *args);
 static PyObject *make_sockets(PyObject *unused, PyObject *args);
 static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs);
@@ -205,6 +233,7 @@ static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs);
 static PyMethodDef handle_methods[] = {
 	{ "do", (PyCFunction)(void (*)(void))handle_do,
 	  METH_VARARGS | METH_KEYWORDS, do_doc },
+	{ "enter", handle_enter, METH_NOARGS, enter_doc },
 	{ "_socket", handle_socket, METH_VARARGS,
 	  "_socket(family, type, protocol): a socket.socket made inside." },
 	{ "_sockets", make_sockets, METH_VARARGS | METH_STATIC,
@@ -555,20 +584,30 @@ out:
 #define RUNS_LATER \
 	(0x20 | 0x80 | 0x200) /* CO_GENERATOR, COROUTINE, ASYNC_GENERATOR */
 
+/* The last that was found plain, kept: most who call do() call one body for long. */
+static PyObject *_Atomic plain_code;
+
 /* 0 where a call runs the function's body; what is not plain is asked in Python. */
 static int check_function(PyObject *fn)
 {
 	PyObject *code = PyObject_GetAttr(fn, code_name), *flags = NULL, *done;
 	long value = RUNS_LATER;
 
+	if (code && code == atomic_load(&plain_code)) {
+		Py_DECREF(code);
+		return 0;
+	}
 	if (code)
 		flags = PyObject_GetAttr(code, flags_name);
 	if (flags)
 		value = PyLong_AsLong(flags);
 	Py_XDECREF(flags);
-	Py_XDECREF(code);
-	if (!(value & RUNS_LATER))
+	if (!(value & RUNS_LATER)) {
+		code = atomic_exchange(&plain_code, code);
+		Py_XDECREF(code);
 		return 0;
+	}
+	Py_XDECREF(code);
 	PyErr_Clear();
 	done = call_facade("netns._switch", "check_function", "(O)", fn);
 	Py_XDECREF(done);
@@ -773,9 +812,34 @@ static PyObject *guard_active(PyObject *obj, void *unused)
 	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->guard) > 0);
 }
 
+/* handle: NULL for a tour's. */
+static PyObject *make_guard(PyTypeObject *type, PyObject *handle)
+{
+	struct guard *self = (struct guard *)PyType_GenericAlloc(type, 0);
+
+	if (self && handle) {
+		Py_INCREF(handle);
+		self->handle = (struct handle *)handle;
+	}
+	return (PyObject *)self;
+}
+
+static PyObject *handle_enter(PyObject *obj, PyObject *unused)
+{
+	PyObject *guard = make_guard(guard_type, obj), *events, *watched;
+
+	(void)unused;
+	events = guard ? PyImport_GetModule(events_name) : NULL;
+	if (!events)
+		return guard;
+	Py_DECREF(events);
+	watched = call_facade("netns._switch", "watched", "(Oi)", guard, 1);
+	Py_DECREF(guard);
+	return watched;
+}
+
 static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	struct guard *self;
 	PyObject *handle = NULL;
 
 	if (kwargs && PyDict_Size(kwargs)) {
@@ -784,12 +848,7 @@ static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	}
 	if (!PyArg_ParseTuple(args, "|O!:Guard", handle_type, &handle))
 		return NULL;
-	self = (struct guard *)PyType_GenericAlloc(type, 0);
-	if (self && handle) {
-		Py_INCREF(handle);
-		self->handle = (struct handle *)handle;
-	}
-	return (PyObject *)self;
+	return make_guard(type, handle);
 }
 
 static void guard_dealloc(PyObject *obj)
@@ -861,8 +920,9 @@ int netns__add_types(void)
 	init_name = PyUnicode_InternFromString("__init__");
 	code_name = PyUnicode_InternFromString("__code__");
 	flags_name = PyUnicode_InternFromString("co_flags");
+	events_name = PyUnicode_InternFromString("asyncio.events");
 	if (module && host_key && socket_name && new_name && init_name &&
-	    code_name && flags_name)
+	    code_name && flags_name && events_name)
 		ret = add_type(module, "Handle", &handle_spec, &handle_type);
 	if (!ret)
 		ret = add_type(module, "Tour", &tour_spec, &tour_type);

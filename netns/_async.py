@@ -17,19 +17,19 @@ from ._native import Guard
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+    from types import FrameType
     from typing import Any
 
     from ._executor import Executor
     from ._handle import NetNS
 
 
-def report_await(loop: asyncio.AbstractEventLoop, guard: Guard) -> None:
+def report_await(loop: asyncio.AbstractEventLoop, guard: Guard, frame: FrameType) -> None:
     """Tell the loop's exception handler if its next turn finds the guard still inside.
 
     For debug mode: it costs a callback each time. The frame is that of the
-    `with`, three calls up; when its coroutine is suspended, its line is the await's.
+    `with`; when its coroutine is suspended, its line is the await's.
     """
-    frame = sys._getframe(3)
     task = asyncio.current_task(loop)
 
     def look() -> None:

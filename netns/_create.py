@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EINTR
 
 from ._errors import Error, ExistsError, from_native, wrong_value
-from ._handle import NetNS, call, directory, encode, from_pid, open, opened, path_of
+from ._handle import NetNS, allocate, call, directory, encode, from_pid, open, opened, path_of
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -145,7 +145,7 @@ def delete(*targets: Target, rundir: Directory | None = None) -> None:
     errors: list[Error] = []
     while left:
         texts = [ffi.new("char[]", target) for target in left]
-        results = ffi.new("struct netns_error[]", len(left))
+        results = allocate("struct netns_error[]", len(left))
         lib.netns_delete_many(where, ffi.new("char *[]", texts), len(left), results)
         tried = list(zip(left, results))
         errors += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os.path import isdir
-from sys import modules
+from sys import _getframe, modules
 
 from ._errors import wrong_type
 from ._native import Guard, lib
@@ -121,17 +121,17 @@ def do(
         return ns.do(fn, *args, **kwargs)
 
 
-def watched(guard: Guard) -> Guard:
+def watched(guard: Guard, up: int) -> Guard:
     """In asyncio's debug mode, an await inside the guard is reported.
 
-    The `with` to blame is the caller's caller's.
+    The `with` to blame is so many calls up.
     """
     events = modules.get("asyncio.events")
     loop = events._get_running_loop() if events else None
     if loop is not None and loop.get_debug():
         from ._async import report_await
 
-        report_await(loop, guard)
+        report_await(loop, guard, _getframe(up))
     return guard
 
 
@@ -164,7 +164,7 @@ def tour() -> AbstractContextManager[Tour]:
     ...         t.visit(ns)
     ...         look_around()
     """
-    guard: Any = watched(Guard())
+    guard: Any = watched(Guard(), 2)
     return guard  # type: ignore[no-any-return]
 
 
