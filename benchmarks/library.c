@@ -194,17 +194,21 @@ static int64_t run_new(long count, long present)
 
 static int64_t run_create(long count, long present)
 {
-	int64_t start, spent = 0;
+	int64_t start = now(), spent;
 	struct netns *ns;
+	char name[64];
+	long i;
 
 	(void)present;
-	for (long i = 0; i < count; i++) {
-		start = now();
-		CHECK(netns_create(NULL, "library", &ns, &error) == 0);
+	for (i = 0; i < count; i++) {
+		CHECK(netns_create(NULL, numbered(name, "library", i), &ns,
+				   &error) == 0);
 		netns_unref(ns);
-		spent += now() - start;
-		CHECK(netns_delete(NULL, "library", &error) == 0);
 	}
+	spent = now() - start;
+	while (i-- > 0)
+		CHECK(netns_delete(NULL, numbered(name, "library", i),
+				   &error) == 0);
 	return spent;
 }
 

@@ -16,10 +16,10 @@ from worker import (
     beside,
     check,
     clock,
+    each,
     here,
     imports,
     numbered,
-    outcome,
     serve,
     together,
 )
@@ -118,12 +118,12 @@ def sockets(count: int, present: int) -> int:
     return spent
 
 
-def make() -> None:
-    netns.create("python").close()
+def create(name: str) -> None:
+    netns.create(name).close()
 
 
-def unmake() -> None:
-    netns.delete("python")
+def create_delete(count: int, present: int) -> int:
+    return clock(count, lambda: create("python"), lambda: netns.delete("python"))
 
 
 def delete(count: int, present: int) -> int:
@@ -230,8 +230,8 @@ OPERATIONS: dict[str, Operation] = {
     "current": lambda count, present: clock(count, lambda: netns.current().close()),
     "open": lambda count, present: clock(count, lambda: netns.open(TARGET).close()),
     "new": lambda count, present: clock(count, lambda: netns.new().close()),
-    "create": outcome(make, unmake),
-    "create_delete": lambda count, present: clock(count, make, unmake),
+    "create": each("python", create, netns.delete),
+    "create_delete": create_delete,
     "delete": delete,
     "take": take,
     "run": run,

@@ -304,7 +304,7 @@ class Race:
         self.sizes: Sizes = QUICK if quick else FULL
         # The shortest batch, what an operation may take in all, and the most rounds.
         self.batch, self.budget, self.rounds = (1e-4, 0.2, 3) if quick else (0.01, 12.0, 31)
-        self.least_rounds = 2 if quick else 5
+        self.least_rounds = 2 if quick else 9
         self.crowd = Crowd()
         self.order = random.Random(1)
 

@@ -48,16 +48,17 @@ def clock(count: int, call: Callable[[], object], *calls: Callable[[], object]) 
     return perf_counter_ns() - start
 
 
-def outcome(make: Callable[[], object], unmake: Callable[[], object]) -> Operation:
-    """What making takes, without what undoes it."""
+def each(prefix: str, call: Callable[[str], object], undo: Callable[[str], object]) -> Operation:
+    """So many calls, each with a name of its own; what undoes them is not timed."""
 
     def run(count: int, present: int) -> int:
-        spent = 0
-        for _ in range(count):
-            start = perf_counter_ns()
-            make()
-            spent += perf_counter_ns() - start
-            unmake()
+        names = numbered(prefix, count)
+        start = perf_counter_ns()
+        for name in names:
+            call(name)
+        spent = perf_counter_ns() - start
+        for name in names:
+            undo(name)
         return spent
 
     return run

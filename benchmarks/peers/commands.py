@@ -10,7 +10,7 @@ import subprocess
 import sys
 from time import perf_counter_ns
 
-from worker import TARGET, Operation, absent, check, clock, numbered, outcome, path, serve
+from worker import TARGET, Operation, absent, check, clock, each, numbered, path, serve
 
 COMMAND = sys.argv[2]
 if shutil.which(COMMAND) is None:
@@ -21,16 +21,16 @@ def call(*argv: str, text: str = "") -> str:
     return subprocess.run(argv, check=True, text=True, input=text, stdout=subprocess.PIPE).stdout
 
 
-def make() -> None:
-    call("ip", "netns", "add", "iproute2")
+def add(name: str) -> None:
+    call("ip", "netns", "add", name)
 
 
-def unmake() -> None:
-    call("ip", "netns", "delete", "iproute2")
+def remove(name: str) -> None:
+    call("ip", "netns", "delete", name)
 
 
 def create_delete(count: int, present: int) -> int:
-    return clock(count, make, unmake)
+    return clock(count, lambda: add("iproute2"), lambda: remove("iproute2"))
 
 
 def delete(count: int, present: int) -> int:
@@ -58,7 +58,7 @@ def lsns_discover(count: int, present: int) -> int:
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "ip": {
         "run": ip_run,
-        "create": outcome(make, unmake),
+        "create": each("iproute2", add, remove),
         "create_delete": create_delete,
         "new": create_delete,
         "delete": delete,

@@ -65,33 +65,39 @@ func threads(number int) operation {
 	return func(count, _ int) time.Duration { return together(count, number, doTimes) }
 }
 
-// Makes namespaces with make, which moves the thread into them; after is not timed.
+// Makes namespaces with make, which moves the thread into them.
 func made(
-	count int, make func() (netns.NsHandle, error), after func(),
-) (spent time.Duration) {
+	count int, make func(i int) (netns.NsHandle, error), after func(i int),
+) time.Duration {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	home := here()
+	start := time.Now()
 	for i := 0; i < count; i++ {
-		start := time.Now()
 		origin, err := netns.Get()
 		check(true, "Get", err)
-		handle, err := make()
+		handle, err := make(i)
 		check(true, "New", err)
 		check(true, "Set", netns.Set(origin))
 		handle.Close()
 		origin.Close()
-		spent += time.Since(start)
-		after()
+		after(i)
 	}
+	spent := time.Since(start)
 	check(here() == home, "home", nil)
 	return spent
 }
 
+func named(i int) (netns.NsHandle, error) { return netns.NewNamed(numbered("vishvananda", i)) }
+
+func unnamed(i int) { check(true, "DeleteNamed", netns.DeleteNamed(numbered("vishvananda", i))) }
+
 func create(count, _ int) time.Duration {
-	return made(count,
-		func() (netns.NsHandle, error) { return netns.NewNamed("vishvananda") },
-		func() { check(true, "DeleteNamed", netns.DeleteNamed("vishvananda")) })
+	spent := made(count, named, func(int) {})
+	for i := 0; i < count; i++ {
+		unnamed(i)
+	}
+	return spent
 }
 
 func main() {
@@ -159,14 +165,11 @@ func main() {
 			return time.Since(start)
 		},
 		"new": func(count, _ int) time.Duration {
-			return made(count, netns.New, func() {})
+			return made(count, func(int) (netns.NsHandle, error) { return netns.New() },
+				func(int) {})
 		},
-		"create": create,
-		"create_delete": func(count, number int) time.Duration {
-			start := time.Now()
-			create(count, number)
-			return time.Since(start)
-		},
+		"create":        create,
+		"create_delete": func(count, _ int) time.Duration { return made(count, named, unnamed) },
 		"delete": func(_, number int) time.Duration {
 			start := time.Now()
 			for i := 0; i < number; i++ {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter_ns
 
-from worker import TARGET, absent, check, clock, here, imports, numbered, outcome, serve
+from worker import TARGET, absent, check, clock, each, here, imports, numbered, serve
 
 try:
     from pyroute2 import netns
@@ -60,16 +60,8 @@ def sockets(count: int, present: int) -> int:
     return spent
 
 
-def make() -> None:
-    netns.create("pyroute2")
-
-
-def unmake() -> None:
-    netns.remove("pyroute2")
-
-
 def create_delete(count: int, present: int) -> int:
-    return clock(count, make, unmake)
+    return clock(count, lambda: netns.create("pyroute2"), lambda: netns.remove("pyroute2"))
 
 
 def delete(count: int, present: int) -> int:
@@ -98,7 +90,7 @@ serve(
         "visit": visit,
         "socket": lambda n, present: clock(n, lambda: netns.create_socket(TARGET).close()),
         "sockets": sockets,
-        "create": outcome(make, unmake),
+        "create": each("pyroute2", netns.create, netns.remove),
         "create_delete": create_delete,
         "new": create_delete,
         "delete": delete,
