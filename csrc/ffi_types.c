@@ -228,11 +228,17 @@ static const char enter_doc[] =
 static PyObject *handle_enter(PyObject *obj, PyObject *unused);
 static PyObject *handle_socket(PyObject *obj, PyObject *args);
 static PyObject *make_sockets(PyObject *unused, PyObject *args);
-static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs);
+static PyObject *handle_do(PyObject *obj, PyObject *const *args,
+			   Py_ssize_t count, PyObject *names);
+
+/* The arguments as they come. In the limited API from 3.10 on, and the same in 3.9. */
+#ifndef METH_FASTCALL
+#define METH_FASTCALL 0x0080
+#endif
 
 static PyMethodDef handle_methods[] = {
 	{ "do", (PyCFunction)(void (*)(void))handle_do,
-	  METH_VARARGS | METH_KEYWORDS, do_doc },
+	  METH_FASTCALL | METH_KEYWORDS, do_doc },
 	{ "enter", handle_enter, METH_NOARGS, enter_doc },
 	{ "_socket", handle_socket, METH_VARARGS,
 	  "_socket(family, type, protocol): a socket.socket made inside." },
@@ -614,72 +620,94 @@ static int check_function(PyObject *fn)
 	return done ? 0 : -1;
 }
 
-/* fn(host, ...): the arguments with the host in the function's place. */
-static PyObject *call_inside(PyObject *obj, PyObject *args, PyObject *kwargs)
+/* Of what do() was called with, as a vector: first, if any, and those behind fn. */
+static PyObject *positional(PyObject *first, PyObject *const *args,
+			    Py_ssize_t count)
 {
-	Py_ssize_t i, count = PyTuple_Size(args);
-	PyObject *given, *item, *result = NULL;
-	PyObject *came_from = host(Py_TYPE(obj));
+	Py_ssize_t i, skipped = first ? 0 : 1;
+	PyObject *made = PyTuple_New(count - skipped), *item;
+
+	for (i = skipped; made && i < count; i++) {
+		item = i ? args[i] : first;
+		Py_INCREF(item);
+		PyTuple_SetItem(made, i - skipped, item);
+	}
+	return made;
+}
+
+/* names: NULL where there are none. */
+static PyObject *named(PyObject *names, PyObject *const *values)
+{
+	PyObject *made = PyDict_New();
+	Py_ssize_t i, count = names ? PyTuple_Size(names) : 0;
+
+	for (i = 0; made && i < count; i++) {
+		if (PyDict_SetItem(made, PyTuple_GetItem(names, i), values[i]) <
+		    0)
+			Py_CLEAR(made);
+	}
+	return made;
+}
+
+/* fn(host, ...): the arguments with the host in the function's place. */
+static PyObject *call_inside(PyObject *obj, PyObject *const *args,
+			     Py_ssize_t count, PyObject *names)
+{
+	PyObject *came_from = host(Py_TYPE(obj)), *result = NULL;
+	PyObject *given, *kwargs = NULL;
 
 	if (!came_from)
 		return NULL;
-	if (count == 1 && !kwargs) {
-		result = PyObject_CallFunctionObjArgs(PyTuple_GetItem(args, 0),
-						      came_from, NULL);
+	if (count == 1 && !names) {
+		result = PyObject_CallFunctionObjArgs(args[0], came_from, NULL);
 		Py_DECREF(came_from);
 		return result;
 	}
-	given = PyTuple_New(count);
-	if (!given) {
-		Py_DECREF(came_from);
-		return NULL;
-	}
-	PyTuple_SetItem(given, 0, came_from); /* takes it over */
-	for (i = 1; i < count; i++) {
-		item = PyTuple_GetItem(args, i);
-		Py_INCREF(item);
-		PyTuple_SetItem(given, i, item);
-	}
-	result = PyObject_Call(PyTuple_GetItem(args, 0), given, kwargs);
-	Py_DECREF(given);
-	return result;
-}
-
-static PyObject *do_in_thread(PyObject *obj, PyObject *args, PyObject *kwargs)
-{
-	PyObject *rest = PyTuple_GetSlice(args, 1, PyTuple_Size(args));
-	PyObject *named = kwargs ? kwargs : PyDict_New(), *result = NULL;
-
+	given = positional(came_from, args, count);
+	if (given)
+		kwargs = named(names, args + count);
 	if (kwargs)
-		Py_INCREF(kwargs);
-	if (rest && named)
-		result =
-			call_facade("netns._switch", "run_in_thread", "(OOOO)",
-				    obj, PyTuple_GetItem(args, 0), rest, named);
-	Py_XDECREF(rest);
-	Py_XDECREF(named);
+		result = PyObject_Call(args[0], given, kwargs);
+	Py_XDECREF(kwargs);
+	Py_XDECREF(given);
+	Py_DECREF(came_from);
 	return result;
 }
 
-static PyObject *handle_do(PyObject *obj, PyObject *args, PyObject *kwargs)
+static PyObject *do_in_thread(PyObject *obj, PyObject *const *args,
+			      Py_ssize_t count, PyObject *names)
+{
+	PyObject *rest = positional(NULL, args, count), *result = NULL;
+	PyObject *kwargs = named(names, args + count);
+
+	if (rest && kwargs)
+		result = call_facade("netns._switch", "run_in_thread", "(OOOO)",
+				     obj, args[0], rest, kwargs);
+	Py_XDECREF(rest);
+	Py_XDECREF(kwargs);
+	return result;
+}
+
+static PyObject *handle_do(PyObject *obj, PyObject *const *args,
+			   Py_ssize_t count, PyObject *names)
 {
 	PyObject *result, *type, *value, *traceback;
 	struct netns_error err;
 	int64_t guard;
 	int ret;
 
-	if (!PyTuple_Size(args)) {
+	if (!count) {
 		PyErr_SetString(PyExc_TypeError, "do() takes a function");
 		return NULL;
 	}
-	if (check_function(PyTuple_GetItem(args, 0)) < 0)
+	if (check_function(args[0]) < 0)
 		return NULL;
 	SWITCH(0, guard = netns_enter(((struct handle *)obj)->ns, &err));
 	if (guard < 0)
 		return netns__may_not_return((int)guard, &err)
-			     ? do_in_thread(obj, args, kwargs)
+			     ? do_in_thread(obj, args, count, names)
 			     : fail(&err);
-	result = call_inside(obj, args, kwargs);
+	result = call_inside(obj, args, count, names);
 	SWITCH(guard, ret = netns_leave(guard, &err));
 	if (result && ret < 0) {
 		Py_DECREF(result);
