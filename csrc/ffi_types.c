@@ -18,9 +18,9 @@
  *
  * Solution: __enter__ and __exit__ are C functions, in which no signal handler
  * runs. (Where they call Python, to make an exception, one may; by then the
- * thread's state is settled.) From CPython 3.10 on the interpreter does not look for signals between
- * the return of __enter__ and the block that calls __exit__, nor between the
- * end of that block and the call. In 3.9 it may at the latter place; then the
+ * thread's state is settled.) From CPython 3.10 on the interpreter does not look
+ * for signals between the return of __enter__ and the block that calls
+ * __exit__, nor between the end of that block and the call. In 3.9 it may at the latter place; then the
  * frame drops the guard, whose finalizer leaves.
  */
 #include <Python.h>
@@ -231,7 +231,7 @@ static PyObject *make_sockets(PyObject *unused, PyObject *args);
 static PyObject *handle_do(PyObject *obj, PyObject *const *args,
 			   Py_ssize_t count, PyObject *names);
 
-/* The arguments as they come. In the limited API from 3.10 on, and the same in 3.9. */
+/* Arguments as they come. In the limited API since 3.10, and the same in 3.9. */
 #ifndef METH_FASTCALL
 #define METH_FASTCALL 0x0080
 #endif
@@ -264,17 +264,36 @@ static PyType_Spec handle_spec = {
 	.slots = handle_slots,
 };
 
-/* The facade's name `function`, called: what runs in Python is off the path. */
+/* Looked up first: importing what is there costs ten times as much. */
+static PyObject *find_module(PyObject *name)
+{
+	PyObject *module = PyImport_GetModule(name);
+
+	return module || PyErr_Occurred() ? module : PyImport_Import(name);
+}
+
+/* The facade's name `function`. */
+static PyObject *facade(const char *module, const char *function)
+{
+	PyObject *name = PyUnicode_FromString(module), *mod, *found;
+
+	mod = name ? find_module(name) : NULL;
+	Py_XDECREF(name);
+	if (!mod)
+		return NULL;
+	found = PyObject_GetAttrString(mod, function);
+	Py_DECREF(mod);
+	return found;
+}
+
+/* That, called: what runs in Python is off the path. */
 static PyObject *call_facade(const char *module, const char *function,
 			     const char *format, ...)
 {
-	PyObject *mod, *callable, *args = NULL, *result = NULL;
+	PyObject *callable = facade(module, function);
+	PyObject *args = NULL, *result = NULL;
 	va_list ap;
 
-	mod = PyImport_ImportModule(module);
-	if (!mod)
-		return NULL;
-	callable = PyObject_GetAttrString(mod, function);
 	va_start(ap, format);
 	if (callable)
 		args = Py_VaBuildValue(format, ap);
@@ -283,7 +302,6 @@ static PyObject *call_facade(const char *module, const char *function,
 		result = PyObject_CallObject(callable, args);
 	Py_XDECREF(args);
 	Py_XDECREF(callable);
-	Py_DECREF(mod);
 	return result;
 }
 
@@ -443,11 +461,8 @@ static int feed(PyObject *sock, PyObject *class, PyObject *args,
 
 static PyObject *socket_class(void)
 {
-	/* Looked up first: importing what is there costs ten times as much. */
-	PyObject *module = PyImport_GetModule(socket_name), *class;
+	PyObject *module = find_module(socket_name), *class;
 
-	if (!module && !PyErr_Occurred())
-		module = PyImport_Import(socket_name);
 	if (!module)
 		return NULL;
 	class = PyObject_GetAttr(module, socket_name);
@@ -590,10 +605,10 @@ out:
 #define RUNS_LATER \
 	(0x20 | 0x80 | 0x200) /* CO_GENERATOR, COROUTINE, ASYNC_GENERATOR */
 
-/* The last that was found plain, kept: most who call do() call one body for long. */
+/* The last found plain, kept: most who call do() call one body for long. */
 static PyObject *_Atomic plain_code;
 
-/* 0 where a call runs the function's body; what is not plain is asked in Python. */
+/* 0 where a call runs fn's body; what is not plain is asked in Python. */
 static int check_function(PyObject *fn)
 {
 	PyObject *code = PyObject_GetAttr(fn, code_name), *flags = NULL, *done;
@@ -620,7 +635,7 @@ static int check_function(PyObject *fn)
 	return done ? 0 : -1;
 }
 
-/* Of what do() was called with, as a vector: first, if any, and those behind fn. */
+/* Of what do() was called with: first, if any, and those behind fn. */
 static PyObject *positional(PyObject *first, PyObject *const *args,
 			    Py_ssize_t count)
 {
@@ -852,18 +867,34 @@ static PyObject *make_guard(PyTypeObject *type, PyObject *handle)
 	return (PyObject *)self;
 }
 
+/* PyImport_GetModule() would wait for a thread that is importing it. */
+static bool is_imported(PyObject *name)
+{
+	PyObject *modules = PySys_GetObject("modules"); /* borrowed */
+
+	return modules && PyDict_Check(modules) &&
+	       PyDict_Contains(modules, name) == 1;
+}
+
+/* Found at first use. Its module keeps it: whoever has read it may call it. */
+static PyObject *_Atomic watched;
+
 static PyObject *handle_enter(PyObject *obj, PyObject *unused)
 {
-	PyObject *guard = make_guard(guard_type, obj), *events, *watched;
+	PyObject *guard = make_guard(guard_type, obj), *watch, *result = NULL;
 
 	(void)unused;
-	events = guard ? PyImport_GetModule(events_name) : NULL;
-	if (!events)
+	if (!guard || !is_imported(events_name))
 		return guard;
-	Py_DECREF(events);
-	watched = call_facade("netns._switch", "watched", "(Oi)", guard, 1);
+	watch = atomic_load(&watched);
+	if (!watch) {
+		watch = facade("netns._switch", "watched");
+		Py_XDECREF(atomic_exchange(&watched, watch));
+	}
+	if (watch)
+		result = PyObject_CallFunctionObjArgs(watch, guard, NULL);
 	Py_DECREF(guard);
-	return watched;
+	return result;
 }
 
 static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)

@@ -358,7 +358,7 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	ret = netns__use_thread(&t, err);
 	if (ret < 0)
 		return ret;
-	/* A guard that has moved its thread has asked for the way back already. */
+	/* A guard that moved its thread has asked for the way back already. */
 	return move_on(t, ns, t->depth && !t->frames[t->depth - 1].moved, err);
 }
 
@@ -380,7 +380,7 @@ int64_t netns_tour(struct netns_error *err)
 /* As netns_visit(), within the tour that the calling thread has just begun. */
 int netns__visit_new(struct netns_error *err)
 {
-	/* By netns__thread() another thread's recall could end that tour here. */
+	/* By netns__thread() a recall could end that tour here. */
 	struct thread *t = netns__recorded();
 	int ret = sys_setns(home_of_innermost(t)->fd);
 

@@ -197,7 +197,7 @@ static inline int sys_fstatfs(int fd, struct statfs *sf)
 	return SYS_RESULT(fstatfs(fd, sf));
 }
 
-/* No kernel says ENOSYS: that is qemu-user, of a request that it does not know. */
+/* No kernel says ENOSYS: that is qemu-user, of a request it does not know. */
 static inline int sys_ioctl(int fd, unsigned long request)
 {
 	int ret;

@@ -157,7 +157,6 @@ int netns__thread(struct thread **thread, struct netns_error *err)
 	return ret;
 }
 
-/* What a stranded thread is refused. */
 static int make_ready(struct thread *t, struct netns_error *err)
 {
 	if (t->stranded)
@@ -166,6 +165,7 @@ static int make_ready(struct thread *t, struct netns_error *err)
 	return answer_recall(t, err);
 }
 
+/* As netns__thread(), for what a stranded thread is refused. */
 int netns__use_thread(struct thread **thread, struct netns_error *err)
 {
 	*thread = self;

@@ -265,8 +265,7 @@ class Children:
         """The exit status of a child that runs it, or 128 and the signal that ended it."""
         # What comes before the child is known, or has handlers of its own, waits.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-        # One line, for the child goes on in a function of its own and does not come
-        # back, and what measures coverage sees no more of this one there.
+        # The child goes on in a function of its own and does not come back.
         self.pid = os.fork() or self.be_one(mask, body)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # Not taken away yet: while signals are passed on, the number is the child's.

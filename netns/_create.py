@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from errno import EINTR
 
 from ._errors import Error, ExistsError, from_native, wrong_value
@@ -64,10 +65,11 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
     if b"/" in encoded:
         raise wrong_value("a name has no '/'", name)
     where = directory(rundir)
-    path = path_of(name, where)
+    text = os.fsdecode(encoded)  # of a subclass of str too
+    path = path_of(text, where)
     while True:
         try:
-            return opened(lib.netns_create, where, encoded, name=name, path=path)
+            return opened(lib.netns_create, where, encoded, name=text, path=path)
         except ExistsError:
             if not exist_ok:
                 raise
@@ -102,16 +104,18 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
     Privilege: that of `from_pid` and of `NetNS.pin`.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    if b"/" in encode(name):
+    encoded = encode(name)
+    if b"/" in encoded:
         raise wrong_value("a name has no '/'", name)
-    path = path_of(name, directory(rundir))
+    text = os.fsdecode(encoded)
+    path = path_of(text, directory(rundir))
     ns = from_pid(pid)
     try:
         ns.pin(name, rundir=rundir)
     except BaseException:
         ns.close()
         raise
-    ns._name, ns._path = name, path
+    ns._name, ns._path = text, path
     return ns
 
 

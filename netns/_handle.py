@@ -664,7 +664,7 @@ def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
     """
     encoded = encode(target)
     where = directory(rundir)
-    text = target if isinstance(target, str) else os.fsdecode(encoded)
+    text = target if type(target) is str else os.fsdecode(encoded)
     if "/" in text:
         return opened(lib.netns_open, where, encoded, path=text)
     return opened(lib.netns_open, where, encoded, name=text, path=path_of(text, where))

@@ -121,13 +121,14 @@ def do(
         return ns.do(fn, *args, **kwargs)
 
 
-def watched(guard: Guard, up: int) -> Guard:
+def watched(guard: Guard, up: int = 1) -> Guard:
     """In asyncio's debug mode, an await inside the guard is reported.
 
     The `with` to blame is so many calls up.
     """
-    events = modules.get("asyncio.events")
-    loop = events._get_running_loop() if events else None
+    # Another thread may have begun to import it.
+    running = getattr(modules.get("asyncio.events"), "_get_running_loop", None)
+    loop = running() if running else None
     if loop is not None and loop.get_debug():
         from ._async import report_await
 

@@ -66,6 +66,33 @@ def test_no_await_no_report(ns: netns.NetNS) -> None:
     assert run(innocent, debug=True) == []
 
 
+def test_enter_does_not_wait_for_an_import_of_asyncio(ns: netns.NetNS) -> None:
+    """Nor ask what another thread has not imported yet."""
+    script = """
+import sys, types, threading, _frozen_importlib
+import netns
+name = "asyncio.events"
+module = types.ModuleType(name)
+module.__spec__ = types.SimpleNamespace(_initializing=True)
+sys.modules[name] = module
+locked, done = threading.Event(), threading.Event()
+def importing():
+    with _frozen_importlib._ModuleLockManager(name):
+        locked.set()
+        assert done.wait(30)
+thread = threading.Thread(target=importing)
+thread.start()
+assert locked.wait(30)
+with netns.new() as ns, ns.enter() as host:
+    print(host != netns.current())
+done.set()
+thread.join()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
 def test_nothing_is_watched_outside_debug_mode(ns: netns.NetNS) -> None:
     async def offender() -> None:
         with ns.enter():

@@ -18,7 +18,15 @@ import pytest
 
 import netns
 from netns import _errors, _native
-from support import Capabilities, checked_on_a_thread, descriptors, here, nsfs_mounts, task_links
+from support import (
+    RUN,
+    Capabilities,
+    checked_on_a_thread,
+    descriptors,
+    here,
+    nsfs_mounts,
+    task_links,
+)
 
 
 def test_current_is_the_threads(ns: netns.NetNS) -> None:
@@ -276,6 +284,21 @@ def test_used_by_a_finalizer_of_the_same_garbage(ns: netns.NetNS) -> None:
 def test_not_constructed_directly() -> None:
     with pytest.raises(netns.InvalidTypeError):
         netns.NetNS()
+
+
+def test_a_str_of_a_subclass_is_its_text(name: str) -> None:
+    class Loud(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self.upper()
+
+        def __format__(self, spec: str) -> str:
+            return self.upper()
+
+    with netns.create(Loud(name)) as made, netns.open(Loud(name)) as opened:
+        for ns in (made, opened):
+            assert (type(ns.name), ns.name, ns.path) == (str, name, str(RUN / name))
 
 
 def test_close_racing_do() -> None:
