@@ -126,9 +126,9 @@ def wire(host: NetNS, other: NetNS) -> None:
     left, right = DEVICES
     with IPRoute() as route:
         peer = {"ifname": right, "net_ns_fd": other.fileno()}
-        # The peer's index is 2. A device of the same index as its peer is taken for
-        # no urgent case: it may be a second until the kernel sees the carrier.
-        route.link("add", index=3, ifname=left, kind="veth", peer=peer)
+        # Not that of its peer, the next of its namespace: of such a device the kernel
+        # takes the carrier for no urgent case, and up to a second to see it.
+        route.link("add", index=1000, ifname=left, kind="veth", peer=peer)
 
 
 def address(host: NetNS, device: str, text: str) -> None:
