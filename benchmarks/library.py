@@ -256,7 +256,8 @@ if __name__ == "__main__":
     elif variant == "compiled":
         # The extension module alone, installed as one: found on the path, where ours is.
         with tempfile.TemporaryDirectory() as directory:
-            os.symlink(netns._native.__file__, f"{directory}/_native.abi3.so")
+            file = Path(netns._native.__file__)
+            (Path(directory) / file.name).symlink_to(file)
             before = f"import sys; sys.path.insert(-1, {directory!r})"
             serve({"import": imports("import _native", before)})
     else:

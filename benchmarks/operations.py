@@ -48,7 +48,7 @@ OPERATIONS = [
     Operation("socket", "`ns.socket()` and its `close()`"),
     Operation("current", "`current()` and `close()`"),
     Operation("open", "`open(name)` and `close()`"),
-    Operation("wrap", "a `socket.socket` made of a descriptor"),
+    Operation("wrap", "a `socket.socket` made of a descriptor, and its `detach()`"),
     Operation("new", "`new()` and `close()`", settled=True),
     Operation("create", "`create(name)`", settled=True),
     Operation("create_delete", "`create(name)` and `delete(name)`", settled=True),
@@ -85,6 +85,7 @@ OPERATIONS = [
         each=True,
         doomed=True,
         pinned=False,
+        settled=True,
         most=1,
     ),
     Operation(

@@ -130,6 +130,8 @@ def judged(target: Target | Limit, operations: dict[str, Any]) -> list[str] | No
         theirs = also(theirs, operations, *target.beside)
     if not values.get(target.of) or not theirs:
         return [operation["title"], asked, "not measured", "", "–"]
+    if target.against_operation:  # whose rounds were others
+        theirs = [statistics.median(theirs)] * len(values[target.of])
     if not target.faster:
         of_theirs = ratio(values[target.of], theirs)
         met = of_theirs.mid <= target.factor
@@ -173,8 +175,8 @@ def page(results: dict[str, Any]) -> str:
         "![Medians by operation](performance.svg)\n",
         "## Targets\n",
         "Ratios are medians of the rounds' ratios, in brackets the middle half of them."
-        " Where the C floor itself, the least calls without a library, is not so much faster"
-        " than a peer, no library can be.\n",
+        " Where the C floor itself, the least calls known, without a library, is not so much"
+        " faster than a peer, a library can hardly be.\n",
         table(["operation", "target", "measured", "C floor", "met"], judgements),
         "## Absent\n",
         "".join(f"- {name}: {reason}\n" for name, reason in absent.items()) or "Nobody.\n",

@@ -38,13 +38,13 @@ def check(truth: object, what: str) -> None:
         raise SystemExit(f"failed: {what}")
 
 
-def clock(count: int, call: Callable[[], object], *calls: Callable[[], object]) -> int:
+def clock(count: int, call: Callable[[], object], *more: Callable[[], object]) -> int:
     """For operations beside which a Python call is nothing."""
     start = perf_counter_ns()
     for _ in range(count):
         call()
-        for each in calls:
-            each()
+        for then in more:
+            then()
     return perf_counter_ns() - start
 
 

@@ -113,6 +113,16 @@ def test_what_python_adds_in_any_case_is_counted_with_the_floor(results: Any) ->
         assert row[-1] == verdict
 
 
+def test_another_operation_had_other_rounds(results: Any) -> None:
+    [target] = [each for each in operations.TARGETS if each.operation == "beside"][:1]
+    assert isinstance(target, operations.Target)
+    results["operations"]["do"]["values"][operations.OURS] = [1.0, 2.0, 30.0]
+    results["operations"]["beside"]["values"][operations.GIL] = [2.0, 4.0, 30.0]
+    row = report.judged(target, results["operations"])
+    assert row is not None
+    assert row[2].startswith("2 (")
+
+
 def test_ratios_are_of_the_same_round() -> None:
     assert report.ratio([2.0, 20.0, 200.0], [1.0, 10.0, 100.0]) == (2.0, 2.0, 2.0)
 
