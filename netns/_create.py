@@ -37,6 +37,14 @@ def new() -> NetNS:
     return opened(lib.netns_new)
 
 
+def checked(name: str) -> tuple[bytes, str]:
+    """A name as the core takes it, and its text, also of a subclass of str."""
+    encoded = encode(name)
+    if b"/" in encoded:
+        raise wrong_value("a name has no '/'", name)
+    return encoded, os.fsdecode(encoded)
+
+
 def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None) -> NetNS:
     """A new namespace with a name, as ``ip netns add`` makes it.
 
@@ -61,11 +69,8 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         the run directory, which is made where it is missing.
     Since: Linux 4.9. Source: ip-netns(8).
     """
-    encoded = encode(name)
-    if b"/" in encoded:
-        raise wrong_value("a name has no '/'", name)
+    encoded, text = checked(name)
     where = directory(rundir)
-    text = os.fsdecode(encoded)  # of a subclass of str too
     path = path_of(text, where)
     while True:
         try:
@@ -104,10 +109,7 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
     Privilege: that of `from_pid` and of `NetNS.pin`.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    encoded = encode(name)
-    if b"/" in encoded:
-        raise wrong_value("a name has no '/'", name)
-    text = os.fsdecode(encoded)
+    _, text = checked(name)
     path = path_of(text, directory(rundir))
     ns = from_pid(pid)
     try:
