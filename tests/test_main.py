@@ -207,7 +207,7 @@ def rundir(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_exec_passes_signals_on(rundir: Path) -> None:
-    netns.delete("begun", rundir=rundir)
+    netns.delete("b", rundir=rundir)
     script = 'trap "echo caught; exit 3" TERM; echo ready; while read -r _; do :; done'
     for where in ("a", "--all"):
         child = subprocess.Popen(
@@ -228,12 +228,12 @@ def test_exec_passes_signals_on(rundir: Path) -> None:
         assert (printed, child.wait(30)) == ("caught\n", 3)
 
 
-def test_exec_leaves_signals_as_found(name: str) -> None:
+def test_exec_leaves_signals_as_found(name: str, rundir: Path) -> None:
     """Python ignores SIGPIPE; what is ignored stays so in a command."""
     netns.create(name).close()
     command = ["sh", "-c", "yes | head -1; grep SigIgn /proc/self/status"]
-    for where in ([name], ["--all"]):
-        done = run("--rundir", str(RUN), "exec", *where, *command)
+    for where in ("a", "--all"):
+        done = run("--rundir", str(rundir), "exec", where, *command)
         assert done.stderr == ""
         ignored = int(done.stdout.split()[-1], 16)
         assert not ignored & 1 << signal.SIGPIPE - 1
