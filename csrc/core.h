@@ -95,6 +95,8 @@ const char *netns__fd_path(char *buf, int fd);
 /* "/run/netns/" as "/run/netns": O_NOFOLLOW minds no link before a slash. */
 void netns__strip(char *path);
 
+int netns__path(char path[NETNS_PATH_SIZE], const char *rundir,
+		const char *name);
 int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err);
 int netns__place_beside(struct place *place, const struct place *other,

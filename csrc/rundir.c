@@ -147,6 +147,18 @@ static int split(struct place *place, const char *rundir, const char *target,
 	return (size_t)length < sizeof(place->path) ? 0 : -ENAMETOOLONG;
 }
 
+int netns__path(char path[NETNS_PATH_SIZE], const char *rundir,
+		const char *name)
+{
+	char dir[NETNS_PATH_SIZE];
+	struct place place;
+	int ret = split(&place, rundir, name, dir, sizeof(dir));
+
+	if (!ret)
+		strcpy(path, place.path);
+	return ret;
+}
+
 int netns__place(struct place *place, const char *rundir, const char *target,
 		 enum place_use use, struct netns_error *err)
 {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from errno import EINTR
 
 from ._errors import Error, ExistsError, from_native, wrong_value
-from ._handle import NetNS, allocate, call, directory, encode, from_pid, open, opened, path_of
+from ._handle import NetNS, allocate, call, directory, encode, from_pid, open
 from ._native import ffi, lib
 
 TYPE_CHECKING = False
@@ -34,15 +33,15 @@ def new() -> NetNS:
     Privilege: CAP_SYS_ADMIN in the thread's user namespace.
     Since: Linux 4.9. Source: unshare(2), network_namespaces(7).
     """
-    return opened(lib.netns_new)
+    return NetNS._new()
 
 
-def checked(name: str) -> tuple[bytes, str]:
-    """A name as the core takes it, and its text, also of a subclass of str."""
+def checked(name: str) -> bytes:
+    """A name as the core takes it."""
     encoded = encode(name)
     if b"/" in encoded:
         raise wrong_value("a name has no '/'", name)
-    return encoded, os.fsdecode(encoded)
+    return encoded
 
 
 def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None) -> NetNS:
@@ -69,12 +68,11 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         the run directory, which is made where it is missing.
     Since: Linux 4.9. Source: ip-netns(8).
     """
-    encoded, text = checked(name)
+    encoded = checked(name)
     where = directory(rundir)
-    path = path_of(text, where)
     while True:
         try:
-            return opened(lib.netns_create, where, encoded, name=text, path=path)
+            return NetNS._create(where, encoded)
         except ExistsError:
             if not exist_ok:
                 raise
@@ -109,15 +107,14 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
     Privilege: that of `from_pid` and of `NetNS.pin`.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    _, text = checked(name)
-    path = path_of(text, directory(rundir))
+    encoded = checked(name)
     ns = from_pid(pid)
     try:
         ns.pin(name, rundir=rundir)
     except BaseException:
         ns.close()
         raise
-    ns._name, ns._path = text, path
+    ns._set_name(directory(rundir), encoded)
     return ns
 
 

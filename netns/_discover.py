@@ -296,14 +296,10 @@ def pids(target: Target | NetNS, *, rundir: Directory | None = None) -> list[int
     Thread: any. Privilege: as `open`; CAP_SYS_PTRACE to see others' processes.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    from ._handle import NetNS, from_fd
+    from ._handle import NetNS
 
     # A handle of its own: the inode number is not reused while it is open.
-    with (
-        from_fd(target.fileno())
-        if isinstance(target, NetNS)
-        else open(target, rundir=rundir) as ns
-    ):
+    with target._duplicate() if isinstance(target, NetNS) else open(target, rundir=rundir) as ns:
         block = scan(lib.NETNS_PROCESSES, ffi.NULL)
         for ino, _, _, processes, _, _, first in entries(block):
             if ino == ns.ino:

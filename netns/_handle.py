@@ -6,7 +6,7 @@ import os
 from errno import EINTR
 
 from . import _switch
-from ._errors import NotPermittedError, check, closed, from_native, wrong_type, wrong_value
+from ._errors import NotPermittedError, check, closed, wrong_type, wrong_value
 from ._native import Guard, Handle, ffi, lib
 
 TYPE_CHECKING = False
@@ -99,11 +99,9 @@ class NetNS(Handle):
     on the same namespace; a closed one equals only itself.
     """
 
-    __slots__ = ("__weakref__", "_cell", "_name", "_path")
+    __slots__ = ("__weakref__", "_cell")
 
     _cell: Any  # the place of the native handle, which the base class owns
-    _name: str | None
-    _path: str | None
 
     def __init__(self) -> None:
         raise wrong_type("a handle is made by netns.open(), netns.new() and the like", self)
@@ -516,12 +514,10 @@ class NetNS(Handle):
         call(lib.netns_set_nsid, self._cell[0], number(nsid, "an id", -1))
 
     def __getattr__(self, name: str) -> Any:
-        # Of the host of a body, which is made without, for most bodies ask nothing.
+        # Made when it is asked for: most handles are opened, entered and closed.
         if name == "_cell":
             self._cell = ffi.cast("struct netns **", self._cell_address)
             return self._cell
-        if name in ("_name", "_path"):
-            return None
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __eq__(self, other: object) -> bool:
@@ -575,17 +571,11 @@ class NetNS(Handle):
         """Whether `close` was called."""
         return self._closed
 
-    def close(self) -> None:
-        """Give the namespace up; the handle raises `ClosedError` from now on.
+    if TYPE_CHECKING:
 
-        Closing twice is fine, and closing the host that a body was given does
-        nothing: it is the library's. Uses under way on other threads go on to their
-        end in this namespace.
-
-        Thread: any. Privilege: none. Since: any. Source: close(2).
-        """
-        if not self._lent:
-            lib.netns_close(self._cell[0])
+        def close(self) -> None: ...
+    else:
+        close = Handle.close  # in C: see its docstring there
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -596,28 +586,11 @@ class NetNS(Handle):
         self.close()
 
 
-def opened(
-    function: Callable[..., int],
-    *args: Any,
-    name: str | None = None,
-    path: str | None = None,
-    lent: bool = False,
-) -> NetNS:
-    """The handle that a native call gives; lent, for a body that is not to close it."""
-    # The object owns what the call puts into its cell: an exception from a
-    # signal handler behind the call leaks nothing.
-    ns = NetNS.__new__(NetNS)
-    ns._lent = lent
-    ns._name = name
-    ns._path = path
-    cell = ns._cell = ffi.cast("struct netns **", ns._cell_address)
-    call(function, *args, cell)
-    return ns
-
-
 def lent(ns: NetNS) -> NetNS:
     """The same namespace as the library's own handle, for a body to be given."""
-    return opened(lib.netns_open_fd, ns.fileno(), name=ns._name, lent=True)
+    made = ns._duplicate()
+    made._lent = True
+    return made
 
 
 def current() -> NetNS:
@@ -636,7 +609,7 @@ def current() -> NetNS:
     Thread: the calling thread. Privilege: none. Since: Linux 4.9.
     Source: namespaces(7), proc_pid_ns(5).
     """
-    return opened(lib.netns_current)
+    return NetNS._current()
 
 
 def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
@@ -662,12 +635,7 @@ def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
         of ptrace(2) (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: ioctl_ns(2), ip-netns(8).
     """
-    encoded = encode(target)
-    where = directory(rundir)
-    text = target if type(target) is str else os.fsdecode(encoded)
-    if "/" in text:
-        return opened(lib.netns_open, where, encoded, path=text)
-    return opened(lib.netns_open, where, encoded, name=text, path=path_of(text, where))
+    return NetNS._open(directory(rundir), encode(target))
 
 
 def from_pid(pid: int) -> NetNS:
@@ -687,7 +655,9 @@ def from_pid(pid: int) -> NetNS:
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: proc_pid_ns(5), ptrace(2).
     """
-    return opened(lib.netns_open_pid, number(pid, "a pid", 1), path=f"/proc/{pid}/ns/net")
+    ns = NetNS._open_pid(number(pid, "a pid", 1))
+    ns._path = f"/proc/{pid}/ns/net"
+    return ns
 
 
 def from_thread(tid: int, pid: int | None = None) -> NetNS:
@@ -712,9 +682,9 @@ def from_thread(tid: int, pid: int | None = None) -> NetNS:
     number(tid, "a thread id", 1)
     if pid is not None:
         number(pid, "a pid", 1)
-    return opened(
-        lib.netns_open_thread, pid or 0, tid, path=f"/proc/{pid or 'self'}/task/{tid}/ns/net"
-    )
+    ns = NetNS._open_thread(pid or 0, tid)
+    ns._path = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
+    return ns
 
 
 def from_fd(fd: int) -> NetNS:
@@ -733,7 +703,7 @@ def from_fd(fd: int) -> NetNS:
 
     Thread: any. Privilege: none. Since: Linux 4.9. Source: ioctl_ns(2).
     """
-    return opened(lib.netns_open_fd, number(fd, "a descriptor", 0))
+    return NetNS._open_fd(number(fd, "a descriptor", 0))
 
 
 def from_socket(sock: Socket | int) -> NetNS:
@@ -758,19 +728,4 @@ def from_socket(sock: Socket | int) -> NetNS:
     fd = sock if isinstance(sock, int) else getattr(sock, "fileno", lambda: None)()
     if fd is None:
         raise wrong_type("a socket, or its descriptor", sock)
-    return opened(lib.netns_open_socket, number(fd, "a descriptor", 0))
-
-
-def run_directory() -> str:
-    """Where names live, by the core's rule."""
-    buffer = allocate("char[]", lib.NETNS_PATH_SIZE)
-    length: int = lib.netns_rundir(buffer, lib.NETNS_PATH_SIZE)
-    if length < 0:
-        raise from_native(-length, lib.NETNS_STEP_OPEN_RUNDIR, b"")
-    return os.fsdecode(ffi.string(buffer))
-
-
-def path_of(name: str, where: Any) -> str:
-    """The path of a name in what directory() gave."""
-    run = os.fsdecode(where).rstrip("/") if isinstance(where, bytes) else run_directory()
-    return f"{run}/{name}"
+    return NetNS._open_socket(number(fd, "a descriptor", 0))

@@ -80,9 +80,10 @@ def run_in_thread(
 ) -> T:
     """fn's result, or its exception, from a thread that lives in ns and ends."""
     from ._errand import Errand
-    from ._handle import opened
+    from ._handle import NetNS
 
-    host = opened(lib.netns_current, lent=True)
+    host = NetNS._current()
+    host._lent = True
 
     def work() -> T:
         move_in(ns)
