@@ -173,17 +173,19 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 	if (ret < 0)
 		return netns__fail(err, ret, step, target);
 
-	step = NETNS_STEP_MAKE_RUNDIR;
-	if (place->is_name && use == PLACE_MAKE) {
-		ret = sys_mkdir(dir, 0755);
-		if (ret < 0 && ret != -EEXIST)
-			goto out;
-	}
 	/* The run directory itself is no link; a path may lead through some. */
 	flags = O_DIRECTORY | (place->is_name ? O_NOFOLLOW : 0);
 	flags |= use == PLACE_READ ? O_PATH : O_RDONLY;
 	step = NETNS_STEP_OPEN_RUNDIR;
 	ret = sys_openat(AT_FDCWD, dir, flags, 0);
+	if (ret == -ENOENT && place->is_name && use == PLACE_MAKE) {
+		step = NETNS_STEP_MAKE_RUNDIR;
+		ret = sys_mkdir(dir, 0755);
+		if (ret < 0 && ret != -EEXIST)
+			goto out;
+		step = NETNS_STEP_OPEN_RUNDIR;
+		ret = sys_openat(AT_FDCWD, dir, flags, 0);
+	}
 	if (ret < 0)
 		goto out;
 	place->dir = ret;
