@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +25,38 @@ def test_jobs_run_inside(ns: netns.NetNS) -> None:
         assert isinstance(pool, ThreadPoolExecutor)
         assert pool.submit(here).result() == link(ns)
         assert pool.submit(threading.current_thread).result().name.startswith("inside")
+    assert here() == home
+
+
+def closed_at(step: int) -> bool:
+    """Whether that many steps were done, when the handle is closed and its descriptor reused."""
+    with contextlib.ExitStack() as stack:
+        ns = stack.enter_context(netns.new())
+        inside = link(ns)
+        steps = itertools.count()
+
+        def close(*event: object) -> None:
+            if next(steps) == step:
+                sys.setprofile(None)
+                ns.close()
+                stack.enter_context(netns.new())
+
+        sys.setprofile(close)
+        try:
+            pool = ns.executor(1)
+        except netns.ClosedError:
+            return True
+        finally:
+            sys.setprofile(None)
+        with pool:
+            assert pool.submit(here).result() == inside
+        return ns.closed
+
+
+def test_the_handle_closed_at_any_step() -> None:
+    """By another thread, whose next descriptor is then where the handle's was."""
+    home = here()
+    assert sum(1 for _ in itertools.takewhile(closed_at, itertools.count())) > 5
     assert here() == home
 
 
