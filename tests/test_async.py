@@ -79,7 +79,7 @@ locked, done = threading.Event(), threading.Event()
 def importing():
     with _frozen_importlib._ModuleLockManager(name):
         locked.set()
-        assert done.wait(30)
+        assert done.wait(100)
 thread = threading.Thread(target=importing)
 thread.start()
 assert locked.wait(30)
@@ -89,7 +89,7 @@ done.set()
 thread.join()
 """
     command = [sys.executable, "-W", "ignore", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 

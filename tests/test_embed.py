@@ -25,10 +25,12 @@ CONSUMER = ROOT / "tests" / "c" / "embed" / "consumer.c"
 CONFIG = [sys.executable, "-W", "error", "-m", "netns", "config"]
 PUBLIC = set(re.findall(r"^\t\t(netns_\w+);$", (CSRC / "netns.map").read_text(), re.MULTILINE))
 
+pytestmark = pytest.mark.timeout(400)  # the library is compiled with all its tests
+
 
 def told(*command: str | Path, **environment: str) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, env={**os.environ, **environment}
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

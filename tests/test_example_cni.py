@@ -310,6 +310,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_host_local
+@pytest.mark.timeout(400)  # it is compiled too, with all that it imports
 def test_by_libcni(runtime: Runtime, box: netns.NetNS, driver: Path, tmp_path: Path) -> None:
     """ADD, CHECK and DEL of a chain, by what runtimes are made of."""
     chain = json.loads((EXAMPLE / "dual.conflist").read_text())

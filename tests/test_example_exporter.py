@@ -206,6 +206,7 @@ def test_a_dump_of_many_devices(ns: netns.NetNS) -> None:
         counters.close()
 
 
+@pytest.mark.timeout(250)
 def test_the_soak_finds_nothing_and_the_bench_measures() -> None:
     with netns.new() as host:
         up(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -57,8 +58,9 @@ def named(name: str) -> Iterator[netns.NetNS]:
             yield ns
     finally:
         shutil.rmtree(ETC / name)
-        if not found and not any(ETC.iterdir()):
-            ETC.rmdir()
+        if not found:
+            with contextlib.suppress(OSError):  # others' files are in it
+                ETC.rmdir()
 
 
 def test_born_inside(ns: netns.NetNS) -> None:
@@ -272,7 +274,7 @@ def test_names_are_looked_up_inside(named: netns.NetNS, server: NameServer) -> N
     assert asyncio.run(main()) == "192.0.2.7"
     with pytest.raises(OSError, match=r"unreachable|timed out|refused"):
         named.create_connection(("potato.test", 80), 1)
-    assert len(server.asked) == 4
+    assert len(server.asked) >= 4  # more where an answer is late
     assert set(server.asked) == {"potato.test."}
     assert mount_namespace() == mounts
     script = "import socket; print(socket.gethostbyname('potato.test'))"

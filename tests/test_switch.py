@@ -419,11 +419,10 @@ def test_the_thread_of_do_in_thread_is_known(ns: netns.NetNS, kind: str) -> None
         hook(before)
     assert (name, daemon) == ("netns-do", True)
     assert sys.version_info < (3, 10) or "body" in traced
-    for _ in range(1000):  # the last thing that goes with a thread
-        if thread not in threading.enumerate():
-            break
+    deadline = time.monotonic() + 30
+    while thread in threading.enumerate():  # the last thing that goes with a thread
+        assert time.monotonic() < deadline
         os.sched_yield()
-    assert thread not in threading.enumerate()
 
 
 # Without a GIL an import's lock goes by way of a weakref's callback, which may swallow one.
@@ -650,23 +649,26 @@ def test_the_interpreter_is_free_during_native_calls() -> None:
     script = """
 import threading, time, netns
 ns = netns.new()
-longest, stop = 0.0, False
+ticks, stop = 0, False
 
 def tick():
-    global longest
-    last = time.monotonic()
+    global ticks
     while not stop:
         time.sleep(0.005)
-        now = time.monotonic()
-        longest, last = max(longest, now - last), now
+        ticks += 1
 
 ticker = threading.Thread(target=tick)
 ticker.start()
-ns.do(lambda host: None)
+seen = [ticks]
+guard = ns.enter()
+guard.__enter__()
+seen.append(ticks)
+guard.__exit__(None, None, None)
+seen.append(ticks)
 stop = True
 ticker.join()
 ns.close()
-assert longest < 0.4, longest
+assert seen[1] - seen[0] > 10 and seen[2] - seen[1] > 10, seen
 """
     # A second each way.
     inject = "inject=setns:delay_enter=1000000"
@@ -715,21 +717,22 @@ import signal, threading, netns
 def interrupt(*args):
     raise KeyboardInterrupt
 
+def body(host):
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    threading.Event().wait()
+
 signal.signal(signal.SIGALRM, interrupt)
-signal.setitimer(signal.ITIMER_REAL, 0.3)
 ns = netns.new()
 try:
-    ns.do_in_thread(lambda host: threading.Event().wait())
+    ns.do_in_thread(body)
 except KeyboardInterrupt:
     ns.close()
     print("interrupted")
 """
-    start = time.monotonic()
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
-    assert time.monotonic() - start < 20
 
 
 def test_errors_of_guards_are_not_kept(ns: netns.NetNS) -> None:
