@@ -72,7 +72,8 @@ int ffi_add_guards(PyObject *module);
 
 /* ffi_socket.c */
 
-PyObject *ffi_socket(PyObject *obj, PyObject *args);
+extern const char ffi_socket_doc[];
+PyObject *ffi_socket(PyObject *obj, PyObject *args, PyObject *kwargs);
 PyObject *ffi_sockets(PyObject *unused, PyObject *args);
 int ffi_prepare_sockets(void);
 

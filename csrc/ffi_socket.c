@@ -1,10 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* socket.socket objects around what the core makes inside. */
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ffi_binding.h"
 
 static PyObject *socket_name, *new_name, *init_name;
+
+const char ffi_socket_doc[] =
+	"socket($self, /, family=-1, type=-1, proto=0)\n"
+	"--\n"
+	"\n"
+	"A socket that lives in the namespace, for use from anywhere.\n"
+	"\n"
+	"Args:\n"
+	"    family, type, proto: as for `socket.socket`: AF_INET and SOCK_STREAM\n"
+	"        where they are left out (-1).\n"
+	"\n"
+	"Returns:\n"
+	"    A `socket.socket`, close-on-exec, which is the caller's to close. It\n"
+	"    keeps the namespace alive.\n"
+	"\n"
+	"Raises:\n"
+	"    ClosedError: the handle is closed.\n"
+	"    NotPermittedError: the target may not be entered, or such a socket\n"
+	"        not be made there.\n"
+	"    RestoreError: the thread could not be brought home.\n"
+	"    KernelError: no such family, type or protocol; no descriptor left.\n"
+	"\n"
+	"Thread: the calling thread is inside for one native call; where it could\n"
+	"    not come home, one made for it goes.\n"
+	"Privilege: CAP_SYS_ADMIN in the user namespace that owns the target, and\n"
+	"    CAP_NET_RAW there for raw and packet sockets.\n"
+	"Since: Linux 4.9. Source: socket(2), network_namespaces(7).\n";
+
+struct kind {
+	int family, type, protocol;
+};
+
+static void complete(struct kind *kind)
+{
+	if (kind->family == -1)
+		kind->family = AF_INET;
+	if (kind->type == -1)
+		kind->type = SOCK_STREAM;
+}
 
 /*
  * Problem: a descriptor that a native call has returned belongs to nobody until
@@ -12,21 +52,34 @@ static PyObject *socket_name, *new_name, *init_name;
  * then would close it twice if the socket has it already.
  * Solution: the empty socket is made first, and fed from here, where handlers
  * run only in socket.socket.__init__ itself; fileno() tells who the owner is.
- *
- * Family, type and protocol are the arguments from `first` on.
  */
-static int feed(PyObject *sock, PyObject *class, PyObject *args,
-		Py_ssize_t first, int fd)
+static PyObject *initialize(PyObject *sock, PyObject *class,
+			    const struct kind *kind, int fd)
 {
-	PyObject *exception, *value, *traceback, *number, *fed = NULL, *owned;
+	const int numbers[] = { kind->family, kind->type, kind->protocol, fd };
+	PyObject *args[4] = { NULL }, *done = NULL;
+	size_t i;
 
-	number = PyLong_FromLong(fd);
-	if (number)
-		fed = PyObject_CallMethodObjArgs(
-			class, init_name, sock, PyTuple_GetItem(args, first),
-			PyTuple_GetItem(args, first + 1),
-			PyTuple_GetItem(args, first + 2), number, NULL);
-	Py_XDECREF(number);
+	for (i = 0; i < 4; i++) {
+		args[i] = PyLong_FromLong(numbers[i]);
+		if (!args[i])
+			break;
+	}
+	if (i == 4)
+		done = PyObject_CallMethodObjArgs(class, init_name, sock,
+						  args[0], args[1], args[2],
+						  args[3], NULL);
+	while (i)
+		Py_DECREF(args[--i]);
+	return done;
+}
+
+static int feed(PyObject *sock, PyObject *class, const struct kind *kind,
+		int fd)
+{
+	PyObject *exception, *value, *traceback, *owned;
+	PyObject *fed = initialize(sock, class, kind, fd);
+
 	if (fed) {
 		Py_DECREF(fed);
 		return 0;
@@ -56,28 +109,33 @@ static PyObject *empty_socket(PyObject *class)
 	return PyObject_CallMethodObjArgs(class, new_name, class, NULL);
 }
 
-PyObject *ffi_socket(PyObject *obj, PyObject *args)
+PyObject *ffi_socket(PyObject *obj, PyObject *args, PyObject *kwargs)
 {
+	static char *names[] = { "family", "type", "proto", NULL };
 	struct netns *ns = ((struct handle *)obj)->ns;
+	struct kind kind = { -1, -1, 0 };
 	PyObject *class, *sock = NULL;
-	int family, type, protocol, fd;
 	struct netns_error err;
+	int fd;
 
-	if (!PyArg_ParseTuple(args, "iii", &family, &type, &protocol))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iii:socket", names,
+					 &kind.family, &kind.type,
+					 &kind.protocol))
 		return NULL;
+	complete(&kind);
 	class = socket_class();
 	if (class)
 		sock = empty_socket(class);
 	if (!sock)
 		goto out;
 	Py_BEGIN_ALLOW_THREADS fd =
-		netns_socket(ns, family, type, protocol, &err);
+		netns_socket(ns, kind.family, kind.type, kind.protocol, &err);
 	Py_END_ALLOW_THREADS if (fd < 0)
 	{
 		ffi_fail(&err);
 		Py_CLEAR(sock);
 	}
-	else if (feed(sock, class, args, 0, fd) < 0)
+	else if (feed(sock, class, &kind, fd) < 0)
 	{
 		Py_CLEAR(sock);
 	}
@@ -101,15 +159,14 @@ static PyObject *empty_sockets(PyObject *class, Py_ssize_t count)
 }
 
 /* All of them, or none: those that are fed already are closed. */
-static int feed_all(PyObject *list, PyObject *class, PyObject *args,
-		    Py_ssize_t first, const int *fds)
+static int feed_all(PyObject *list, PyObject *class, const struct kind *kind,
+		    const int *fds)
 {
 	PyObject *exception, *value, *traceback, *closed;
 	Py_ssize_t i, j, count = PyList_Size(list);
 
 	for (i = 0; i < count; i++) {
-		if (feed(PyList_GetItem(list, i), class, args, first, fds[i]) <
-		    0)
+		if (feed(PyList_GetItem(list, i), class, kind, fds[i]) < 0)
 			break;
 	}
 	if (i == count)
@@ -130,15 +187,17 @@ static int feed_all(PyObject *list, PyObject *class, PyObject *args,
 PyObject *ffi_sockets(PyObject *unused, PyObject *args)
 {
 	PyObject *handles, *handle, *class = NULL, *list = NULL;
-	int family, type, protocol, ret, *fds = NULL;
+	struct kind kind;
+	int ret, *fds = NULL;
 	struct netns **namespaces = NULL;
 	struct netns_error err;
 	Py_ssize_t i, count;
 
 	(void)unused;
-	if (!PyArg_ParseTuple(args, "O!iii", &PyTuple_Type, &handles, &family,
-			      &type, &protocol))
+	if (!PyArg_ParseTuple(args, "O!iii", &PyTuple_Type, &handles,
+			      &kind.family, &kind.type, &kind.protocol))
 		return NULL;
+	complete(&kind);
 	count = PyTuple_Size(handles);
 	namespaces = PyMem_Malloc((size_t)count * sizeof(*namespaces));
 	fds = PyMem_Malloc((size_t)count * sizeof(*fds));
@@ -159,14 +218,15 @@ PyObject *ffi_sockets(PyObject *unused, PyObject *args)
 		list = empty_sockets(class, count);
 	if (!list)
 		goto out;
-	Py_BEGIN_ALLOW_THREADS ret = netns_sockets(
-		namespaces, (size_t)count, family, type, protocol, fds, &err);
+	Py_BEGIN_ALLOW_THREADS ret =
+		netns_sockets(namespaces, (size_t)count, kind.family, kind.type,
+			      kind.protocol, fds, &err);
 	Py_END_ALLOW_THREADS if (ret < 0)
 	{
 		ffi_fail(&err);
 		Py_CLEAR(list);
 	}
-	else if (feed_all(list, class, args, 1, fds) < 0)
+	else if (feed_all(list, class, &kind, fds) < 0)
 	{
 		Py_CLEAR(list);
 	}

@@ -346,33 +346,11 @@ class NetNS(Handle):
         pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         return await create(self, [program, *args], limit, {**pipes, **kwds})
 
-    def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket:
-        """A socket that lives in the namespace, for use from anywhere.
+    if TYPE_CHECKING:
 
-        Args:
-            family, type, proto: as for `socket.socket`: AF_INET and SOCK_STREAM
-                where they are left out (-1).
-
-        Returns:
-            A `socket.socket`, close-on-exec, which is the caller's to close. It
-            keeps the namespace alive.
-
-        Raises:
-            ClosedError: the handle is closed.
-            NotPermittedError: the target may not be entered, or such a socket
-                not be made there.
-            RestoreError: the thread could not be brought home.
-            KernelError: no such family, type or protocol; no descriptor left.
-
-        Thread: the calling thread is inside for one native call; where it could
-            not come home, one made for it goes.
-        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target, and
-            CAP_NET_RAW there for raw and packet sockets.
-        Since: Linux 4.9. Source: socket(2), network_namespaces(7).
-        """
-        return self._socket(
-            AF_INET if family == -1 else family, SOCK_STREAM if type == -1 else type, proto
-        )
+        def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket: ...
+    else:
+        socket = Handle.socket  # in C: see its docstring there
 
     def create_connection(
         self,

@@ -42,9 +42,7 @@ def sockets(
         handles = tuple(namespaces)
     except TypeError:
         raise wrong_type("the namespaces are an iterable of NetNS", namespaces) from None
-    return Handle._sockets(
-        handles, AF_INET if family == -1 else family, SOCK_STREAM if type == -1 else type, proto
-    )
+    return Handle._sockets(handles, family, type, proto)
 
 
 def create_connection(
