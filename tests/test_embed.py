@@ -60,6 +60,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work / "root"
 
 
+def test_the_same_bits_wherever_they_are_built(root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(
+        CSRC, tmp_path / "copy" / "csrc", ignore=shutil.ignore_patterns("build")
+    )
+    told(tool("make"), "-C", copy, "all", CFLAGS="-O0")
+    for product in ("libnetns.a", "libnetns.so"):
+        made = (copy / "build" / "release" / product).read_bytes()
+        assert made == (root.parent / "made" / product).read_bytes()
+
+
 def built(target: Path, *arguments: str | Path) -> Path:
     told(tool("cc"), "-Wall", "-Wextra", "-Werror", "-o", target, *arguments)
     return target
