@@ -27,6 +27,8 @@ struct netns {
 };
 
 int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
+int netns__duplicate(struct netns *ns, struct netns **made,
+		     struct netns_error *err);
 int netns__open_here(int *fd, struct netns_error *err);
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path);
@@ -95,6 +97,7 @@ const char *netns__fd_path(char *buf, int fd);
 /* "/run/netns/" as "/run/netns": O_NOFOLLOW minds no link before a slash. */
 void netns__strip(char *path);
 
+/* That of a name, for show; 0, or -errno where it can be none. */
 int netns__path(char path[NETNS_PATH_SIZE], const char *rundir,
 		const char *name);
 int netns__place(struct place *place, const char *rundir, const char *target,

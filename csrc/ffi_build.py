@@ -30,10 +30,9 @@ def cdef(header: str) -> str:
 ffi = FFI()
 for header in HEADERS:
     ffi.cdef(cdef(header))
-ffi.cdef("static const int AF_INET, SOCK_STREAM;")
 ffi.set_source(
     "netns._native",
-    "#include <sys/socket.h>\n" + "".join(f'#include "{header}"\n' for header in HEADERS),
+    "".join(f'#include "{header}"\n' for header in HEADERS),
     sources=sorted(f"csrc/{name}" for name in SOURCES),
     include_dirs=["csrc"],
     define_macros=[("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64"), ("NETNS_EXTENSION", None)]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facade, called from C; and its exceptions, raised by it. */
-#include <string.h>
-
 #include "ffi_binding.h"
+
+#include <string.h>
 
 /* Looked up first: importing what is there costs ten times as much. */
 PyObject *ffi_module(PyObject *name)

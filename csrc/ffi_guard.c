@@ -24,6 +24,8 @@
  */
 #include "ffi_binding.h"
 
+#include <errno.h>
+
 static PyTypeObject *guard_type, *tour_type;
 static PyObject *events_name;
 

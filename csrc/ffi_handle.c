@@ -2,6 +2,8 @@
 /* Handle: opened, known by a name, closed; and a body's host. */
 #include "ffi_binding.h"
 
+#include <errno.h>
+#include <string.h>
 #include <structmember.h>
 
 PyTypeObject *ffi_handle_type;
@@ -42,22 +44,7 @@ static PyObject *handle_closed(PyObject *obj, void *unused)
 	return PyBool_FromLong(netns_is_closed(((struct handle *)obj)->ns));
 }
 
-static PyObject *handle_lent(PyObject *obj, void *unused)
-{
-	(void)unused;
-	return PyBool_FromLong(((struct handle *)obj)->lent);
-}
-
-static int handle_set_lent(PyObject *obj, PyObject *value, void *unused)
-{
-	(void)unused;
-	((struct handle *)obj)->lent = value == Py_True;
-	return 0;
-}
-
 static PyGetSetDef handle_properties[] = {
-	{ "_lent", handle_lent, handle_set_lent, "Not for its user to close.",
-	  NULL },
 	{ "_closed", handle_closed, NULL, "Also one that never was open.",
 	  NULL },
 	{ "_cell_address", handle_cell, NULL,
@@ -104,8 +91,7 @@ static PyObject *opened(struct handle *self, int ret,
 	return PyErr_Occurred() ? NULL : ffi_fail(err);
 }
 
-static PyObject *open_here(PyObject *type,
-			   int (*open)(struct netns **, struct netns_error *))
+static PyObject *handle_current(PyObject *type, PyObject *lent)
 {
 	struct handle *self = make_handle(type);
 	struct netns_error err;
@@ -113,25 +99,27 @@ static PyObject *open_here(PyObject *type,
 
 	if (!self)
 		return NULL;
-	OPEN(ret, open(&self->ns, &err));
+	self->lent = lent == Py_True;
+	OPEN(ret, netns_current(&self->ns, &err));
 	return opened(self, ret, &err);
-}
-
-static PyObject *handle_current(PyObject *type, PyObject *unused)
-{
-	(void)unused;
-	return open_here(type, netns_current);
 }
 
 static PyObject *handle_new(PyObject *type, PyObject *unused)
 {
+	struct handle *self = make_handle(type);
+	struct netns_error err;
+	int ret;
+
 	(void)unused;
-	return open_here(type, netns_new);
+	if (!self)
+		return NULL;
+	OPEN(ret, netns_new(&self->ns, &err));
+	return opened(self, ret, &err);
 }
 
 static PyObject *open_number(PyObject *type, PyObject *number,
-			     int (*open)(int, struct netns **,
-					 struct netns_error *))
+			     int (*way)(int, struct netns **,
+					struct netns_error *))
 {
 	long value = PyLong_AsLong(number);
 	struct handle *self;
@@ -140,10 +128,14 @@ static PyObject *open_number(PyObject *type, PyObject *number,
 
 	if (value == -1 && PyErr_Occurred())
 		return NULL;
+	if (value != (int)value) {
+		PyErr_SetString(PyExc_OverflowError, "not a C int");
+		return NULL;
+	}
 	self = make_handle(type);
 	if (!self)
 		return NULL;
-	OPEN(ret, open((int)value, &self->ns, &err));
+	OPEN(ret, way((int)value, &self->ns, &err));
 	return opened(self, ret, &err);
 }
 
@@ -189,18 +181,29 @@ static int parse_target(PyObject *args, const char **rundir,
 	return 0;
 }
 
-/* What is too long for a path is left to who opens it to refuse. */
+/* What can't be a name, or is too long, is left to whoever opens it to refuse. */
 static int set_name(struct handle *self, const char *rundir, const char *target)
 {
+	PyObject *name = NULL, *whole, *old_name, *old_path;
 	char path[NETNS_PATH_SIZE];
 	bool is_name = !strchr(target, '/');
 
 	if (is_name && netns__path(path, rundir, target) < 0)
 		return 0;
-	if (is_name && !(self->name = PyUnicode_DecodeFSDefault(target)))
+	whole = PyUnicode_DecodeFSDefault(is_name ? path : target);
+	if (whole && is_name)
+		name = PyUnicode_DecodeFSDefault(target);
+	if (!whole || (is_name && !name)) {
+		Py_XDECREF(whole);
 		return -1;
-	self->path = PyUnicode_DecodeFSDefault(is_name ? path : target);
-	return self->path ? 0 : -1;
+	}
+	old_name = self->name;
+	old_path = self->path;
+	self->name = name;
+	self->path = whole;
+	Py_XDECREF(old_name);
+	Py_XDECREF(old_path);
+	return 0;
 }
 
 static PyObject *handle_set_name(PyObject *obj, PyObject *args)
@@ -214,8 +217,8 @@ static PyObject *handle_set_name(PyObject *obj, PyObject *args)
 }
 
 static PyObject *open_target(PyObject *type, PyObject *args,
-			     int (*open)(const char *, const char *,
-					 struct netns **, struct netns_error *))
+			     int (*way)(const char *, const char *,
+					struct netns **, struct netns_error *))
 {
 	const char *rundir, *target;
 	struct netns_error err;
@@ -231,7 +234,7 @@ static PyObject *open_target(PyObject *type, PyObject *args,
 		Py_DECREF((PyObject *)self);
 		return NULL;
 	}
-	OPEN(ret, open(rundir, target, &self->ns, &err));
+	OPEN(ret, way(rundir, target, &self->ns, &err));
 	return opened(self, ret, &err);
 }
 
@@ -245,34 +248,21 @@ static PyObject *handle_create(PyObject *type, PyObject *args)
 	return open_target(type, args, netns_create);
 }
 
-/* Held meanwhile: else, closed by another thread, its descriptor may be another's. */
-static int duplicate(struct netns *ns, struct netns **made,
-		     struct netns_error *err)
-{
-	int fd = netns__hold(ns, err), ret;
-
-	if (fd < 0)
-		return fd;
-	ret = netns_open_fd(fd, made, err);
-	netns__release(ns);
-	return ret;
-}
-
-static PyObject *handle_duplicate(PyObject *obj, PyObject *unused)
+static PyObject *handle_duplicate(PyObject *obj, PyObject *lent)
 {
 	struct handle *self = (struct handle *)obj;
 	struct handle *made = make_handle((PyObject *)Py_TYPE(obj));
 	struct netns_error err;
 	int ret;
 
-	(void)unused;
 	if (!made)
 		return NULL;
+	made->lent = lent == Py_True;
 	Py_XINCREF(self->name);
 	made->name = self->name;
 	Py_XINCREF(self->path);
 	made->path = self->path;
-	OPEN(ret, duplicate(self->ns, &made->ns, &err));
+	OPEN(ret, netns__duplicate(self->ns, &made->ns, &err));
 	return opened(made, ret, &err);
 }
 
@@ -317,7 +307,8 @@ PyObject *ffi_host(PyTypeObject *type)
 	if (!dict)
 		return PyErr_NoMemory();
 	made = PyDict_GetItemWithError(dict, host_key); /* borrowed */
-	if (made && ((struct handle *)made)->ns == home) {
+	if (made && Py_TYPE(made) == type &&
+	    ((struct handle *)made)->ns == home) {
 		Py_INCREF(made);
 		return made;
 	}
@@ -345,7 +336,7 @@ void netns__forget_host(void)
 #endif
 
 static PyMethodDef handle_methods[] = {
-	{ "_current", handle_current, METH_NOARGS | METH_CLASS, NULL },
+	{ "_current", handle_current, METH_O | METH_CLASS, "_current(lent)" },
 	{ "_new", handle_new, METH_NOARGS | METH_CLASS, NULL },
 	{ "_create", handle_create, METH_VARARGS | METH_CLASS,
 	  "_create(rundir, name)" },
@@ -356,8 +347,8 @@ static PyMethodDef handle_methods[] = {
 	  "_open_thread(pid, tid)" },
 	{ "_open_fd", handle_open_fd, METH_O | METH_CLASS, NULL },
 	{ "_open_socket", handle_open_socket, METH_O | METH_CLASS, NULL },
-	{ "_duplicate", handle_duplicate, METH_NOARGS,
-	  "Another handle on the same namespace." },
+	{ "_duplicate", handle_duplicate, METH_O,
+	  "_duplicate(lent): another handle on the same namespace." },
 	{ "_set_name", handle_set_name, METH_VARARGS,
 	  "_set_name(rundir, name): what it is known by from now on." },
 	{ "close", handle_close, METH_NOARGS, close_doc },
@@ -372,7 +363,7 @@ static PyMethodDef handle_methods[] = {
 };
 
 static PyType_Slot handle_slots[] = {
-	{ Py_tp_doc, "The memory of a native handle." },
+	{ Py_tp_doc, "A native handle, and what is done with it in C." },
 	{ Py_tp_new, PyType_GenericNew },
 	{ Py_tp_finalize, handle_finalize },
 	{ Py_tp_dealloc, handle_dealloc },

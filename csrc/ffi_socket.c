@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* socket.socket objects around what the core makes inside. */
+#include "ffi_binding.h"
+
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "ffi_binding.h"
 
 static PyObject *socket_name, *new_name, *init_name;
 

@@ -349,6 +349,23 @@ int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
 	return wrap_unknown(copy, NULL, ns, err);
 }
 
+/* Held meanwhile: closed by another thread, its descriptor may be another's. */
+int netns__duplicate(struct netns *ns, struct netns **made,
+		     struct netns_error *err)
+{
+	int fd, copy, ret = netns__ready(err);
+
+	if (ret < 0)
+		return ret;
+	fd = netns__hold(ns, err);
+	if (fd < 0)
+		return fd;
+	copy = sys_dup(fd);
+	netns__release(ns);
+	return copy < 0 ? netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL)
+			: netns__wrap(copy, made, err);
+}
+
 /* Only a socket is asked: the request may mean something else to others. */
 int netns_open_socket(int fd, struct netns **ns, struct netns_error *err)
 {

@@ -143,7 +143,7 @@ static int split(struct place *place, const char *rundir, const char *target,
 	place->is_name = !slash;
 	strcpy(place->name, name);
 	length = snprintf(place->path, sizeof(place->path), "%s%s%s", dir,
-			  slash ? "" : "/", name);
+			  slash || !strcmp(dir, "/") ? "" : "/", name);
 	return (size_t)length < sizeof(place->path) ? 0 : -ENAMETOOLONG;
 }
 
@@ -170,6 +170,9 @@ int netns__place(struct place *place, const char *rundir, const char *target,
 	place->dir = place->lock = -1;
 	step = NETNS_STEP_CHECK_ARGUMENT;
 	ret = split(place, rundir, target, dir, sizeof(dir));
+	if (ret == -ENAMETOOLONG && !rundir && !strchr(target, '/'))
+		/* The environment: a name would be no name. */
+		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, NULL);
 	if (ret < 0)
 		return netns__fail(err, ret, step, target);
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Coroutine
 
 from ._errors import wrong_type
-from ._handle import lent
 from ._native import Guard
 
 TYPE_CHECKING = False
@@ -85,7 +84,7 @@ class Work:
 
     def __init__(self, ns: NetNS) -> None:
         # A duplicate: closing the handle waits for uses under way.
-        self.ns = lent(ns)
+        self.ns = ns._duplicate(True)
         self._executor: Executor | None = None
 
     def executor(self) -> Executor:

@@ -107,14 +107,14 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
     Privilege: that of `from_pid` and of `NetNS.pin`.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    encoded = checked(name)
+    encoded, where = checked(name), directory(rundir)
     ns = from_pid(pid)
     try:
-        ns.pin(name, rundir=rundir)
+        ns._set_name(where, encoded)
+        call(lib.netns_pin, ns._cell[0], where, encoded)
     except BaseException:
         ns.close()
         raise
-    ns._set_name(directory(rundir), encoded)
     return ns
 
 

@@ -299,7 +299,11 @@ def pids(target: Target | NetNS, *, rundir: Directory | None = None) -> list[int
     from ._handle import NetNS
 
     # A handle of its own: the inode number is not reused while it is open.
-    with target._duplicate() if isinstance(target, NetNS) else open(target, rundir=rundir) as ns:
+    with (
+        target._duplicate(False)
+        if isinstance(target, NetNS)
+        else open(target, rundir=rundir) as ns
+    ):
         block = scan(lib.NETNS_PROCESSES, ffi.NULL)
         for ino, _, _, processes, _, _, first in entries(block):
             if ino == ns.ino:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from ._handle import lent
 from ._native import lib
 from ._switch import move_in
 
@@ -37,7 +36,7 @@ class Executor(ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
     ) -> None:
         # A duplicate, for the workers that start after the handle was closed.
-        self._ns = lent(ns)
+        self._ns = ns._duplicate(True)
         super().__init__(
             max_workers,
             thread_name_prefix or "netns-executor",

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
         def fileno(self) -> int: ...
 
 
-# Of <sys/socket.h>: the module socket is heavy to import.
-AF_INET: int = lib.AF_INET
-SOCK_STREAM: int = lib.SOCK_STREAM
 _LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
 
 
@@ -564,13 +561,6 @@ class NetNS(Handle):
         self.close()
 
 
-def lent(ns: NetNS) -> NetNS:
-    """The same namespace as the library's own handle, for a body to be given."""
-    made = ns._duplicate()
-    made._lent = True
-    return made
-
-
 def current() -> NetNS:
     """The namespace of the calling thread.
 
@@ -587,7 +577,7 @@ def current() -> NetNS:
     Thread: the calling thread. Privilege: none. Since: Linux 4.9.
     Source: namespaces(7), proc_pid_ns(5).
     """
-    return NetNS._current()
+    return NetNS._current(False)
 
 
 def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
@@ -633,8 +623,9 @@ def from_pid(pid: int) -> NetNS:
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: proc_pid_ns(5), ptrace(2).
     """
-    ns = NetNS._open_pid(number(pid, "a pid", 1))
-    ns._path = f"/proc/{pid}/ns/net"
+    path = f"/proc/{number(pid, 'a pid', 1)}/ns/net"
+    ns = NetNS._open_pid(pid)
+    ns._path = path
     return ns
 
 
@@ -660,8 +651,9 @@ def from_thread(tid: int, pid: int | None = None) -> NetNS:
     number(tid, "a thread id", 1)
     if pid is not None:
         number(pid, "a pid", 1)
+    path = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
     ns = NetNS._open_thread(pid or 0, tid)
-    ns._path = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
+    ns._path = path
     return ns
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ._errors import wrong_type
-from ._handle import AF_INET, SOCK_STREAM, NetNS
+from ._handle import NetNS
 from ._native import Handle
 from ._switch import has_files
 
@@ -52,7 +52,7 @@ def create_connection(
     source_address: tuple[str, int] | None,
     all_errors: bool,
 ) -> socket:
-    from socket import getaddrinfo
+    from socket import SOCK_STREAM, getaddrinfo
 
     host, port = address
     errors: list[OSError] = []
@@ -96,7 +96,7 @@ def create_server(
     reuse_port: bool,
     dualstack_ipv6: bool,
 ) -> socket:
-    from socket import create_server
+    from socket import AF_INET, create_server
 
     return ns.do(
         lambda _: create_server(

@@ -82,8 +82,7 @@ def run_in_thread(
     from ._errand import Errand
     from ._handle import NetNS
 
-    host = NetNS._current()
-    host._lent = True
+    host = NetNS._current(True)
 
     def work() -> T:
         move_in(ns)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -389,6 +390,36 @@ def test_identify_and_pids(ns: netns.NetNS, name: str) -> None:
             netns.delete(name, name + "-b")
     with netns.new() as empty:
         assert netns.pids(empty) == []
+
+
+def test_attach_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    """Neither memory, nor a name where the run directory can't be asked for twice."""
+
+    class Directory(type(tmp_path)):  # type: ignore[misc]
+        asked = 0
+
+        def __fspath__(self) -> str:
+            Directory.asked += 1
+            assert Directory.asked == 1
+            return str(tmp_path / "run")
+
+    netns.attach(name, os.getpid(), rundir=Directory()).close()
+    netns.delete(name, rundir=tmp_path / "run")
+    subprocess.run(["umount", tmp_path / "run"], check=True)
+
+    def allocated() -> int:
+        for _ in range(100):
+            netns.attach(name, os.getpid()).close()
+            netns.delete(name)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        allocated()  # what is allocated once is
+        before = allocated()
+        assert allocated() - before < 100 * 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_run_directory_by_argument(tmp_path: Path, name: str) -> None:
