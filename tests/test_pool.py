@@ -110,11 +110,14 @@ def test_no_thread_for_a_maker() -> None:
 import netns, resource, threading
 netns.new().close()
 pool = netns.pool(2)
-resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (1 << 20, before[1]))
 try:
     pool.__enter__()
 except RuntimeError as error:
-    print(error)
+    told = error
+resource.setrlimit(resource.RLIMIT_AS, before)
+print(told)
 try:
     pool.take()
 except netns.ClosedError:
