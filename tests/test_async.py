@@ -780,16 +780,17 @@ def test_closed_before_a_child_is_born(ns: netns.NetNS) -> None:
     """As the coroutine is by a loop that ends: the thread sees to the child."""
     threads = set(task_links())
 
-    async def main() -> None:
+    async def main() -> bool:
         birth = ns.create_subprocess_exec("sleep", "60", stdout=PIPE)
         birth.send(None)
         made = set(task_links()) - threads
-        assert made
         birth.close()
         assert [tid for tid in made if not ends(tid)] == []
         assert begun_here() == []
+        return bool(made)
 
-    asyncio.run(main())
+    # On a busy machine the thread may be through before it is looked for.
+    assert any(asyncio.run(main()) for _ in range(100))
 
 
 def test_cancelled_at_any_turn(ns: netns.NetNS, run_main: Run) -> None:
