@@ -91,7 +91,8 @@ static PyObject *opened(struct handle *self, int ret,
 	return PyErr_Occurred() ? NULL : ffi_fail(err);
 }
 
-static PyObject *handle_current(PyObject *type, PyObject *lent)
+static PyObject *open_here(PyObject *type, bool lent,
+			   int (*way)(struct netns **, struct netns_error *))
 {
 	struct handle *self = make_handle(type);
 	struct netns_error err;
@@ -99,22 +100,20 @@ static PyObject *handle_current(PyObject *type, PyObject *lent)
 
 	if (!self)
 		return NULL;
-	self->lent = lent == Py_True;
-	OPEN(ret, netns_current(&self->ns, &err));
+	self->lent = lent;
+	OPEN(ret, way(&self->ns, &err));
 	return opened(self, ret, &err);
+}
+
+static PyObject *handle_current(PyObject *type, PyObject *lent)
+{
+	return open_here(type, lent == Py_True, netns_current);
 }
 
 static PyObject *handle_new(PyObject *type, PyObject *unused)
 {
-	struct handle *self = make_handle(type);
-	struct netns_error err;
-	int ret;
-
 	(void)unused;
-	if (!self)
-		return NULL;
-	OPEN(ret, netns_new(&self->ns, &err));
-	return opened(self, ret, &err);
+	return open_here(type, false, netns_new);
 }
 
 static PyObject *open_number(PyObject *type, PyObject *number,

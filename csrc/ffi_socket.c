@@ -46,13 +46,6 @@ static void complete(struct kind *kind)
 		kind->type = SOCK_STREAM;
 }
 
-/*
- * Problem: a descriptor that a native call has returned belongs to nobody until
- * a socket.socket has it, and a signal handler may raise in between; closing it
- * then would close it twice if the socket has it already.
- * Solution: the empty socket is made first, and fed from here, where handlers
- * run only in socket.socket.__init__ itself; fileno() tells who the owner is.
- */
 static PyObject *initialize(PyObject *sock, PyObject *class,
 			    const struct kind *kind, int fd)
 {
@@ -74,6 +67,13 @@ static PyObject *initialize(PyObject *sock, PyObject *class,
 	return done;
 }
 
+/*
+ * Problem: a descriptor that a native call has returned belongs to nobody until
+ * a socket.socket has it, and a signal handler may raise in between; closing it
+ * then would close it twice if the socket has it already.
+ * Solution: the empty socket is made first, and fed from here, where handlers
+ * run only in socket.socket.__init__ itself; fileno() tells who the owner is.
+ */
 static int feed(PyObject *sock, PyObject *class, const struct kind *kind,
 		int fd)
 {
