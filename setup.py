@@ -34,7 +34,7 @@ class BuildForC(build_ext):
         (package / "include").mkdir(exist_ok=True)
         shutil.copy(HEADER, package / "include")
         sources = [path for extension in self.extensions for path in extension.sources]
-        core = [path for path in sources if path.startswith("csrc/") and "/ffi_" not in path]
+        core = [path for path in sources if path.startswith(("csrc/core/", "csrc/discover/"))]
         library = package / "lib" / "libnetns.a"
         library.unlink(missing_ok=True)  # or ar(1) would add to it
         self.compiler.create_static_lib(
@@ -67,7 +67,7 @@ class SameSdist(sdist):
 
 setup(
     version=VERSION.group(1),
-    cffi_modules=["csrc/ffi_build.py:ffi"],
+    cffi_modules=["csrc/python/build.py:ffi"],
     cmdclass={"build_ext": BuildForC, "sdist": SameSdist},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp39"}},
 )

@@ -174,9 +174,9 @@ int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err);
 
 /*
- * netns_open_pid - the namespace of a process's main thread (or, for the id of
+ * netns_from_pid - the namespace of a process's main thread (or, for the id of
  * another thread, of that one)
- * netns_open_thread - that of one thread; pid 0 is the calling process
+ * netns_from_thread - that of one thread; pid 0 is the calling process
  *
  * The id is looked up once, so its reuse can't mix two processes up.
  *
@@ -185,29 +185,39 @@ int netns_open(const char *rundir, const char *target, struct netns **ns,
  * Privilege: PTRACE_MODE_READ over the process (CAP_SYS_PTRACE), see ptrace(2).
  * Source: proc_pid_ns(5); pidfd ioctl where /proc is missing, Linux 6.11.
  */
-int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err);
-int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
+int netns_from_pid(int32_t pid, struct netns **ns, struct netns_error *err);
+int netns_from_thread(int32_t pid, int32_t tid, struct netns **ns,
 		      struct netns_error *err);
 
 /*
- * netns_open_fd - the namespace that a descriptor refers to
+ * netns_from_fd - the namespace that a descriptor refers to
  *
  * The descriptor is duplicated and stays the caller's.
  *
  * Errors: EBADF, or EINVAL with NETNS_STEP_CHECK_TYPE.
  * Privilege: none.
  */
-int netns_open_fd(int fd, struct netns **ns, struct netns_error *err);
+int netns_from_fd(int fd, struct netns **ns, struct netns_error *err);
 
 /*
- * netns_open_socket - the namespace that a socket lives in
+ * netns_dup - another handle on the same namespace
+ *
+ * Safe beside a netns_close() of ns on another thread.
+ *
+ * Errors: EBADF (closed).
+ * Privilege: none.
+ */
+int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err);
+
+/*
+ * netns_from_socket - the namespace that a socket lives in
  *
  * Errors, with NETNS_STEP_OPEN_SOCKET: EBADF; ENOTSOCK; EPERM; ENOTTY (a kind
  * of socket, or a kernel, that does not tell).
  * Privilege: CAP_NET_ADMIN in the user namespace that owns the namespace.
  * Source: SIOCGSKNS, Linux 4.10, c62cce2caee5.
  */
-int netns_open_socket(int fd, struct netns **ns, struct netns_error *err);
+int netns_from_socket(int fd, struct netns **ns, struct netns_error *err);
 
 /*
  * netns_close - give up the namespace; the handle answers EBADF from now on
@@ -322,6 +332,8 @@ int netns_leave(int64_t guard, struct netns_error *err);
  * netns_host - the innermost guard's home: where the thread came from
  *
  * A new reference, for netns_unref(). netns_close() on it does nothing.
+ * Returns 1 for the outermost guard's, which is the same handle as long as the
+ * thread's home is the same, and 0 for that of an inner one.
  *
  * Errors: ENOENT outside a guard.
  */
@@ -345,6 +357,17 @@ int netns_host(struct netns **host, struct netns_error *err);
  */
 int64_t netns_tour(struct netns_error *err);
 int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err);
+
+/*
+ * netns_is_prepared - whether the thread's next switch waits for nobody
+ *
+ * 1 where the switch neither takes a lock nor looks up a path: the thread has
+ * entered before, and `guard` is its innermost one (0: the next call is an
+ * netns_enter()). For a language runtime with a lock of its own, which need not
+ * be given up for such a call. (A home that has changed is looked up all the
+ * same, among the thread's own files in /proc.)
+ */
+int netns_is_prepared(int64_t guard);
 
 /*
  * netns_set - move the calling thread into the namespace for good
@@ -512,7 +535,7 @@ int netns_discover(const char *rundir, int what,
 int netns_rundir(char *buf, size_t size);
 
 /*
- * netns_dress - give the calling thread what `ip netns exec` gives a command
+ * netns_setup_exec - give the calling thread what `ip netns exec` gives a command
  *
  * A mount namespace of its own, in which /sys is that of the thread's network
  * namespace and each file of /etc/netns/NAME lies over that of the same name in
@@ -526,7 +549,7 @@ int netns_rundir(char *buf, size_t size);
  * namespace.
  * Source: ip-netns(8), mount_namespaces(7).
  */
-int netns_dress(const char *name, struct netns_error *err);
+int netns_setup_exec(const char *name, struct netns_error *err);
 
 /* cdef: end */
 

@@ -191,7 +191,7 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
     """Go inside for good, dressed as `ip netns exec` does it, and become the command."""
     with ns:
         ns.set()
-    call(lib.netns_dress, ffi.NULL if name is None else encode(name))
+    call(lib.netns_setup_exec, ffi.NULL if name is None else encode(name))
     try:
         if not command[0]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def dress(ns: NetNS) -> None:
     """The calling thread, which must end: into ns, with its /sys and /etc files."""
     call(lib.netns_set, ns._cell[0])
-    call(lib.netns_dress, fsencode(ns._name) if ns._name else ffi.NULL)
+    call(lib.netns_setup_exec, fsencode(ns._name) if ns._name else ffi.NULL)
 
 
 def birth(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> Errand:

@@ -89,7 +89,7 @@ static int show(const struct netns_found *found, const char *label)
 	struct netns *ns = NULL;
 	int sock, ret = found->names + found->paths
 			      ? netns_open(NULL, label, &ns, &err)
-			      : netns_open_pid(atoi(label + 4), &ns, &err);
+			      : netns_from_pid(atoi(label + 4), &ns, &err);
 
 	if (!ret && netns_ino(ns) != found->ino)
 		ret = -ESRCH; /* who was inside has moved */

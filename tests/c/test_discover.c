@@ -196,14 +196,14 @@ static void test_socket(void)
 	socklen_t size = sizeof(wanted);
 
 	netns_leave(guard, fresh());
-	ok(good(netns_open_socket(fd, &its, fresh())) &&
+	ok(good(netns_from_socket(fd, &its, fresh())) &&
 		   netns_ino(its) == netns_ino(ns),
 	   "open_socket: where the socket lives");
 	netns_unref(its);
 	its = NULL;
-	ok(bad(netns_open_socket(-1, &its, fresh()), EBADF,
+	ok(bad(netns_from_socket(-1, &its, fresh()), EBADF,
 	       NETNS_STEP_OPEN_SOCKET, "") &&
-		   bad(netns_open_socket(netns_fd(ns), &its, fresh()), ENOTSOCK,
+		   bad(netns_from_socket(netns_fd(ns), &its, fresh()), ENOTSOCK,
 		       NETNS_STEP_OPEN_SOCKET, "") &&
 		   !its,
 	   "open_socket: no descriptor, no socket");

@@ -254,13 +254,13 @@ static int use_all(struct netns *before)
 	must(good(netns_open(rundir, "embed", &again, fresh())) &&
 	     netns_ino(again) == netns_ino(ns));
 	netns_unref(again);
-	must(good(netns_open_pid(getpid(), &again, fresh())) &&
+	must(good(netns_from_pid(getpid(), &again, fresh())) &&
 	     netns_ino(again) == home);
 	netns_unref(again);
-	must(good(netns_open_thread(0, thread_id(), &again, fresh())) &&
+	must(good(netns_from_thread(0, thread_id(), &again, fresh())) &&
 	     netns_ino(again) == home);
 	netns_unref(again);
-	must(good(netns_open_fd(netns_fd(ns), &again, fresh())));
+	must(good(netns_from_fd(netns_fd(ns), &again, fresh())));
 	netns_unref(again);
 	must(good(netns_discover(rundir, NETNS_PINS | NETNS_THREADS, &found,
 				 fresh())));
@@ -306,7 +306,7 @@ static int use_old(void *before)
 	must(bad(netns_cookie(ns, &cookie, fresh()), ENOPROTOOPT,
 		 NETNS_STEP_ASK_COOKIE, ""));
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	must(bad(netns_open_socket(fd, &other, fresh()), ENOTTY,
+	must(bad(netns_from_socket(fd, &other, fresh()), ENOTTY,
 		 NETNS_STEP_OPEN_SOCKET, ""));
 	close(fd);
 	must(netns_open(NULL, "/dev/null", &other, fresh()) == -EINVAL);
@@ -318,7 +318,7 @@ static int use_old(void *before)
 	     mount("none", "/proc", "tmpfs", 0, NULL) == 0);
 	must(bad(netns_current(&other, fresh()), ENOSYS, NETNS_STEP_OPEN_HOME,
 		 "/proc/thread-self/ns/net"));
-	must(netns_open_pid(getpid(), &other, fresh()) == -ENOSYS &&
+	must(netns_from_pid(getpid(), &other, fresh()) == -ENOSYS &&
 	     err.step == NETNS_STEP_OPEN_TARGET);
 	must(netns_open(rundir, "old", &other, fresh()) == -ENOENT &&
 	     err.step == NETNS_STEP_CHECK_TYPE);

@@ -38,9 +38,9 @@ static void test_no_error_wanted(void)
 	ok(netns_open(NULL, "/", &ns, NULL) == -EINVAL &&
 		   netns_open(NULL, "..", &ns, NULL) == -EINVAL,
 	   "no error wanted: open");
-	ok(netns_open_pid(0, &ns, NULL) == -EINVAL &&
-		   netns_open_thread(0, 0, &ns, NULL) == -EINVAL &&
-		   netns_open_fd(-1, &ns, NULL) == -EBADF,
+	ok(netns_from_pid(0, &ns, NULL) == -EINVAL &&
+		   netns_from_thread(0, 0, &ns, NULL) == -EINVAL &&
+		   netns_from_fd(-1, &ns, NULL) == -EBADF,
 	   "no error wanted: open_pid, open_thread, open_fd");
 	ok(netns_create(scratch, "", &ns, NULL) == -EINVAL,
 	   "no error wanted: create");
@@ -344,11 +344,11 @@ static int strand(void *argument)
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_open(NULL, "/proc/self/ns/net", &none, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_open_pid(getpid(), &none, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_from_pid(getpid(), &none, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_open_thread(0, getpid(), &none, fresh()),
+	must(bad(netns_from_thread(0, getpid(), &none, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_open_fd(netns_fd(ns[1]), &none, fresh()),
+	must(bad(netns_from_fd(netns_fd(ns[1]), &none, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_pin(ns[1], scratch, "x", fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
@@ -358,7 +358,7 @@ static int strand(void *argument)
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_discover(scratch, NETNS_PINS, &found, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_open_socket(0, &none, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_from_socket(0, &none, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad((int)netns_owner_uid(ns[1], fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
@@ -368,7 +368,7 @@ static int strand(void *argument)
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_nsids(&ids, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_dress(NULL, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_setup_exec(NULL, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_sockets(ns, 2, AF_INET, SOCK_DGRAM, 0, fds, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));
@@ -515,7 +515,7 @@ static int rootless(void)
 	/* Threads that need not come home make these. */
 	sockets[0] = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, fresh());
 	must(good(sockets[0]) && where() == home);
-	must(good(netns_open_socket(sockets[0], &none, fresh())) &&
+	must(good(netns_from_socket(sockets[0], &none, fresh())) &&
 	     netns_ino(none) == netns_ino(ns));
 	netns_unref(none);
 	close(sockets[0]);
@@ -626,15 +626,15 @@ static int do_without_proc(void *argument)
 	outer = netns_enter(ns[0], fresh());
 	must(good(outer) && good(netns_leave(outer, fresh())));
 	must(where_without_proc() == netns_ino(ns[1]));
-	must(good(netns_open_pid(getpid(), &seen, fresh())));
+	must(good(netns_from_pid(getpid(), &seen, fresh())));
 	must(netns_ino(seen) == netns_ino(ns[1]));
 	netns_unref(seen);
-	must(good(netns_open_thread(0, thread_id(), &seen, fresh())));
+	must(good(netns_from_thread(0, thread_id(), &seen, fresh())));
 	must(netns_ino(seen) == netns_ino(ns[1]));
 	netns_unref(seen);
-	must(netns_open_pid(INT32_MAX, &seen, fresh()) < 0);
+	must(netns_from_pid(INT32_MAX, &seen, fresh()) < 0);
 	/* Somebody else's thread. */
-	must(netns_open_thread(0, getppid(), &seen, fresh()) == -ESRCH &&
+	must(netns_from_thread(0, getppid(), &seen, fresh()) == -ESRCH &&
 	     err.step == NETNS_STEP_OPEN_TARGET);
 	limit = spare(0);
 	must(bad((int)netns_enter(ns[0], fresh()), EMFILE, NETNS_STEP_OPEN_HOME,

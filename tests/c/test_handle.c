@@ -144,28 +144,28 @@ static void test_thread(void)
 	thread = start(reside, &resident);
 	await(&resident.inside);
 
-	ok(good(netns_open_thread(0, resident.tid, &ns, fresh())) &&
+	ok(good(netns_from_thread(0, resident.tid, &ns, fresh())) &&
 		   netns_ino(ns) == ino,
 	   "open_thread: one of this process");
 	netns_unref(ns);
-	ok(good(netns_open_thread(getpid(), resident.tid, &ns, fresh())) &&
+	ok(good(netns_from_thread(getpid(), resident.tid, &ns, fresh())) &&
 		   netns_ino(ns) == ino,
 	   "open_thread: one of a process");
 	netns_unref(ns);
-	ok(good(netns_open_pid(getpid(), &ns, fresh())) &&
+	ok(good(netns_from_pid(getpid(), &ns, fresh())) &&
 		   netns_ino(ns) == home,
 	   "open_pid: the main thread's, whatever the others are in");
 	netns_unref(ns);
 
 	snprintf(path, sizeof(path), "/proc/1/task/%d/ns/net", resident.tid);
-	ok(bad(netns_open_thread(1, resident.tid, &ns, fresh()), ENOENT,
+	ok(bad(netns_from_thread(1, resident.tid, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, path),
 	   "open_thread: not one of that process");
-	ok(bad(netns_open_thread(0, 0, &ns, fresh()), EINVAL,
+	ok(bad(netns_from_thread(0, 0, &ns, fresh()), EINVAL,
 	       NETNS_STEP_CHECK_ARGUMENT, "") &&
-		   bad(netns_open_thread(0, -1, &ns, fresh()), EINVAL,
+		   bad(netns_from_thread(0, -1, &ns, fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, "") &&
-		   bad(netns_open_thread(-1, resident.tid, &ns, fresh()),
+		   bad(netns_from_thread(-1, resident.tid, &ns, fresh()),
 		       EINVAL, NETNS_STEP_CHECK_ARGUMENT, ""),
 	   "open_thread: no thread's id");
 
@@ -197,7 +197,7 @@ static void test_pid(void)
 	}
 	if (pid < 0 || read(pipes[0], path, 1) != 1)
 		bail("a child");
-	ok(good(netns_open_pid(pid, &ns, fresh())) &&
+	ok(good(netns_from_pid(pid, &ns, fresh())) &&
 		   netns_ino(ns) == netns_ino(in),
 	   "open_pid: another process's");
 	netns_unref(ns);
@@ -205,18 +205,18 @@ static void test_pid(void)
 	ns = NULL;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
 	waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
-	ok(netns_open_pid(pid, &ns, fresh()) < 0 && !ns,
+	ok(netns_from_pid(pid, &ns, fresh()) < 0 && !ns,
 	   "open_pid: a zombie has none");
 	wait_for(pid);
-	ok(bad(netns_open_pid(pid, &ns, fresh()), ENOENT,
+	ok(bad(netns_from_pid(pid, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, path),
 	   "open_pid: no such process");
-	ok(bad(netns_open_pid(INT_MAX, &ns, fresh()), ENOENT,
+	ok(bad(netns_from_pid(INT_MAX, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, "/proc/2147483647/ns/net"),
 	   "open_pid: no such process ever");
-	ok(bad(netns_open_pid(0, &ns, fresh()), EINVAL,
+	ok(bad(netns_from_pid(0, &ns, fresh()), EINVAL,
 	       NETNS_STEP_CHECK_ARGUMENT, "") &&
-		   bad(netns_open_pid(-1, &ns, fresh()), EINVAL,
+		   bad(netns_from_pid(-1, &ns, fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, ""),
 	   "open_pid: no process's id");
 	close(pipes[0]);
@@ -229,7 +229,7 @@ static void refuses_fd(int fd, int errnum, int step, const char *what)
 	struct netns *ns = NULL;
 	int before = count_fds();
 
-	ok(bad(netns_open_fd(fd, &ns, fresh()), errnum, step, "") && !ns,
+	ok(bad(netns_from_fd(fd, &ns, fresh()), errnum, step, "") && !ns,
 	   "open_fd: %s is refused", what);
 	ok(count_fds() == before, "open_fd: %s leaves no descriptor", what);
 	if (fd >= 0)
@@ -242,7 +242,7 @@ static void test_fd(void)
 	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	int pipes[2];
 
-	ok(good(netns_open_fd(fd, &ns, fresh())) && netns_ino(ns) == home,
+	ok(good(netns_from_fd(fd, &ns, fresh())) && netns_ino(ns) == home,
 	   "open_fd: a handle");
 	ok(netns_fd(ns) != fd, "open_fd: on a duplicate");
 	ok(fcntl(netns_fd(ns), F_GETFD) == FD_CLOEXEC,

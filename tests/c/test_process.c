@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* netns_dress: /sys and the files of /etc/netns, for one thread alone. */
+/* netns_setup_exec: /sys and the files of /etc/netns, for one thread alone. */
 #include "support.h"
 
 static ino_t mounts_of_thread(void)
@@ -26,7 +26,7 @@ static void *dress(void *argument)
 
 	if (!good(netns_set(dressed->ns, fresh())))
 		bail("netns_set");
-	dressed->ret = netns_dress(dressed->name, fresh());
+	dressed->ret = netns_setup_exec(dressed->name, fresh());
 	tell(dressed->ret);
 	dressed->mounts = mounts_of_thread();
 	dressed->devices = count_entries("/sys/class/net");
@@ -57,12 +57,12 @@ static void *misname(void *argument)
 	size_t i;
 
 	for (i = 0; i < 4; i++)
-		ok(bad(netns_dress(names[i], fresh()), EINVAL,
+		ok(bad(netns_setup_exec(names[i], fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, names[i]) &&
 			   mounts_of_thread() == before,
 		   "dress: \"%s\" is no name", names[i]);
 	have_admin(false);
-	ok(bad(netns_dress(NULL, fresh()), EPERM, NETNS_STEP_UNSHARE_MOUNTS,
+	ok(bad(netns_setup_exec(NULL, fresh()), EPERM, NETNS_STEP_UNSHARE_MOUNTS,
 	       ""),
 	   "dress: not without the capability");
 	return argument;

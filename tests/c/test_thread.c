@@ -193,8 +193,8 @@ static void test_close_race(void)
 	     rounds++) {
 		int fd, copies[4], j;
 
-		if (netns_open_fd(netns_fd(keep), &race.ns, &err) < 0)
-			bail("netns_open_fd");
+		if (netns_from_fd(netns_fd(keep), &race.ns, &err) < 0)
+			bail("netns_from_fd");
 		fd = netns_fd(race.ns);
 		pthread_barrier_wait(&race.begin);
 		wait_for_bodies(&race, rounds % 4);
@@ -329,8 +329,8 @@ static void test_closed_once(void)
 		threads[i] = start(close_each, &closing);
 	clock_gettime(CLOCK_MONOTONIC, &begun);
 	for (i = 0; i < ROUNDS && is_time_left(&begun, LONGEST); i++) {
-		if (netns_open_fd(netns_fd(keep), &closing.ns, &err) < 0)
-			bail("netns_open_fd");
+		if (netns_from_fd(netns_fd(keep), &closing.ns, &err) < 0)
+			bail("netns_from_fd");
 		fd = netns_fd(closing.ns);
 		netns_ref(closing.ns);
 		pthread_barrier_wait(&closing.begin);

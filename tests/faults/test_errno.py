@@ -170,7 +170,7 @@ class Stage:
             path.touch()
 
     def dress(self) -> None:
-        call(lib.netns_dress, self.taken.encode())
+        call(lib.netns_setup_exec, self.taken.encode())
 
     def tour(self) -> None:
         with netns.tour() as t:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the core's files know of each other. */
-#ifndef NETNS_CORE_H
-#define NETNS_CORE_H
+#ifndef NETNS_INTERNAL_H
+#define NETNS_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,8 +27,6 @@ struct netns {
 };
 
 int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
-int netns__duplicate(struct netns *ns, struct netns **made,
-		     struct netns_error *err);
 int netns__open_here(int *fd, struct netns_error *err);
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path);
@@ -73,8 +71,6 @@ int netns__in_thread(void *(*run)(void *), void *arg, struct netns_error *err);
 
 int netns__go_home(struct thread *thread, struct netns_error *err);
 bool netns__has_guard(const struct thread *thread, int64_t guard);
-struct netns *netns__outermost_home(void);
-bool netns__is_prepared(int64_t guard);
 int netns__visit_new(struct netns_error *err);
 bool netns__may_not_return(int ret, const struct netns_error *err);
 
@@ -107,53 +103,6 @@ int netns__place_beside(struct place *place, const struct place *other,
 			struct netns_error *err);
 void netns__place_done(struct place *place);
 bool netns__is_leftover(const struct stat *st);
-
-/* discover.c */
-
-enum holder_kind {
-	HOLDER_NAME,
-	HOLDER_PATH,
-	HOLDER_PROCESS,
-	HOLDER_THREAD,
-	HOLDER_UNSEEN, /* a mount that no path leads to */
-};
-
-struct holder {
-	uint64_t ino;
-	enum holder_kind kind;
-	int32_t id;
-	const char *text;
-};
-
-struct holders {
-	struct holder *held;
-	size_t count, room;
-};
-
-int netns__hold_by(struct holders *holders, uint64_t ino, enum holder_kind kind,
-		   int32_t id, const char *text);
-uint64_t netns__inode(const char *text, size_t size);
-
-/* mounts.c */
-
-struct sys_statx;
-void netns__place_of(const struct stat *st, struct sys_statx *sx);
-int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
-		       struct holders *holders, char **text);
-
-/* scan.c */
-
-struct scan {
-	int what; /* NETNS_PROCESSES or also NETNS_THREADS */
-	struct holders found;
-	uint32_t hidden;      /* processes that may not be looked at */
-	enum netns_step step; /* that failed */
-	/* Done meanwhile by whoever is free; its result is that of the scan. */
-	int (*aside)(void *argument);
-	void *argument;
-};
-
-int netns__scan(struct scan *scan);
 
 /* error.c */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handle: opened, known by a name, closed; and a body's host. */
-#include "ffi_binding.h"
+#include "binding.h"
 
 #include <errno.h>
 #include <string.h>
@@ -140,17 +140,17 @@ static PyObject *open_number(PyObject *type, PyObject *number,
 
 static PyObject *handle_open_pid(PyObject *type, PyObject *pid)
 {
-	return open_number(type, pid, netns_open_pid);
+	return open_number(type, pid, netns_from_pid);
 }
 
 static PyObject *handle_open_fd(PyObject *type, PyObject *fd)
 {
-	return open_number(type, fd, netns_open_fd);
+	return open_number(type, fd, netns_from_fd);
 }
 
 static PyObject *handle_open_socket(PyObject *type, PyObject *fd)
 {
-	return open_number(type, fd, netns_open_socket);
+	return open_number(type, fd, netns_from_socket);
 }
 
 static PyObject *handle_open_thread(PyObject *type, PyObject *args)
@@ -164,7 +164,7 @@ static PyObject *handle_open_thread(PyObject *type, PyObject *args)
 	self = make_handle(type);
 	if (!self)
 		return NULL;
-	OPEN(ret, netns_open_thread(pid, tid, &self->ns, &err));
+	OPEN(ret, netns_from_thread(pid, tid, &self->ns, &err));
 	return opened(self, ret, &err);
 }
 
@@ -261,7 +261,7 @@ static PyObject *handle_duplicate(PyObject *obj, PyObject *lent)
 	made->name = self->name;
 	Py_XINCREF(self->path);
 	made->path = self->path;
-	OPEN(ret, netns__duplicate(self->ns, &made->ns, &err));
+	OPEN(ret, netns_dup(self->ns, &made->ns, &err));
 	return opened(made, ret, &err);
 }
 
@@ -297,11 +297,14 @@ static PyObject *make_host(PyTypeObject *type)
  */
 PyObject *ffi_host(PyTypeObject *type)
 {
-	struct netns *home = netns__outermost_home();
+	struct netns *home = NULL;
 	PyObject *dict, *made;
 
-	if (!home)
+	if (netns_host(&home, NULL) != 1) {
+		netns_unref(home);
 		return make_host(type);
+	}
+	netns_unref(home);
 	dict = PyThreadState_GetDict(); /* borrowed */
 	if (!dict)
 		return PyErr_NoMemory();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The facade, called from C; and its exceptions, raised by it. */
-#include "ffi_binding.h"
+#include "binding.h"
 
 #include <string.h>
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from cffi import FFI
 
-CSRC = Path(__file__).resolve().parent
+CSRC = Path(__file__).resolve().parents[1]
 FAULTS = bool(os.environ.get("NETNS_FAULTS"))
-HEADERS = ["netns.h", "ffi_types.h"] + ["fault.h"] * FAULTS
-SOURCES = [path.name for path in CSRC.glob("*.c") if FAULTS or path.name != "fault.c"]
+HEADERS = ["netns.h", "python/types.h"] + ["fault.h"] * FAULTS
+FOLDERS = ("core", "discover", "python")
+SOURCES = [path for folder in FOLDERS for path in CSRC.glob(f"{folder}/*.c")]
 MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -33,8 +34,10 @@ for header in HEADERS:
 ffi.set_source(
     "netns._native",
     "".join(f'#include "{header}"\n' for header in HEADERS),
-    sources=sorted(f"csrc/{name}" for name in SOURCES),
-    include_dirs=["csrc"],
+    sources=sorted(
+        f"csrc/{path.relative_to(CSRC)}" for path in SOURCES if FAULTS or path.name != "fault.c"
+    ),
+    include_dirs=["csrc", "csrc/core", "csrc/discover", "csrc/python"],
     define_macros=[("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64"), ("NETNS_EXTENSION", None)]
     + [("NETNS_FAULTS", None)] * FAULTS
     + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),

@@ -2,7 +2,7 @@
 /* Home, enter, leave, set. */
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 static atomic_int abort_when_stranded;
@@ -126,19 +126,12 @@ static int check_return(struct netns *home, struct netns *target,
 		       : 1;
 }
 
-/*
- * Whether the calling thread's next switch neither takes a lock, which a fork
- * may hold for long, nor is known to look up a path: its record is made, its
- * link is open and its home is known. guard: the one to leave or to move on; 0
- * to enter. (A home that has changed is looked up all the same, among the
- * thread's own files in /proc, which waits for nobody.)
- */
-bool netns__is_prepared(int64_t guard)
+int netns_is_prepared(int64_t guard)
 {
 	struct thread *t = netns__recorded();
 
 	if (!t)
-		return false;
+		return 0;
 	if (guard)
 		return t->depth && t->frames[t->depth - 1].guard == guard;
 	return t->link >= 0 && *home_slot(t);
@@ -304,17 +297,7 @@ int netns_host(struct netns **host, struct netns_error *err)
 	if (!t->depth)
 		return netns__fail(err, -ENOENT, NETNS_STEP_CHECK_ORDER, NULL);
 	*host = netns_ref(home_of_innermost(t));
-	return 0;
-}
-
-/* The home of the thread's only guard, borrowed; NULL if there are more. */
-struct netns *netns__outermost_home(void)
-{
-	struct thread *t;
-
-	if (netns__thread(&t, NULL) < 0 || t->depth != 1)
-		return NULL;
-	return t->home;
+	return t->depth == 1;
 }
 
 /*

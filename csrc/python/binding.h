@@ -5,8 +5,8 @@
 
 #include <Python.h>
 
-#include "core.h"
-#include "ffi_types.h"
+#include "internal.h"
+#include "types.h"
 
 /* ffi_types.c */
 

@@ -22,7 +22,7 @@
  * __exit__, nor between the end of that block and the call. In 3.9 it may at
  * the latter place; then the frame drops the guard, whose finalizer leaves.
  */
-#include "ffi_binding.h"
+#include "binding.h"
 
 #include <errno.h>
 

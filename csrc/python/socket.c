@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* socket.socket objects around what the core makes inside. */
-#include "ffi_binding.h"
+#include "binding.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

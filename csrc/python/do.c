@@ -3,7 +3,7 @@
  * NetNS.do: one C function, for nothing can come between its parts then, and
  * for what the interpreter would take to go from one to the next.
  */
-#include "ffi_binding.h"
+#include "binding.h"
 
 static PyObject *code_name, *flags_name;
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 #define HANDLE_CLOSED (1U << 31)
@@ -304,7 +304,7 @@ static int open_task(const char *path, int pid, int tid, struct netns **ns,
 	return wrap_unknown(fd, path, ns, err);
 }
 
-int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err)
+int netns_from_pid(int32_t pid, struct netns **ns, struct netns_error *err)
 {
 	char path[64];
 	int ret = netns__ready(err);
@@ -318,7 +318,7 @@ int netns_open_pid(int32_t pid, struct netns **ns, struct netns_error *err)
 	return open_task(path, pid, 0, ns, err);
 }
 
-int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
+int netns_from_thread(int32_t pid, int32_t tid, struct netns **ns,
 		      struct netns_error *err)
 {
 	char path[64];
@@ -337,7 +337,7 @@ int netns_open_thread(int32_t pid, int32_t tid, struct netns **ns,
 	return open_task(path, pid, tid, ns, err);
 }
 
-int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
+int netns_from_fd(int fd, struct netns **ns, struct netns_error *err)
 {
 	int copy, ret = netns__ready(err);
 
@@ -350,8 +350,7 @@ int netns_open_fd(int fd, struct netns **ns, struct netns_error *err)
 }
 
 /* Held meanwhile: closed by another thread, its descriptor may be another's. */
-int netns__duplicate(struct netns *ns, struct netns **made,
-		     struct netns_error *err)
+int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err)
 {
 	int fd, copy, ret = netns__ready(err);
 
@@ -367,7 +366,7 @@ int netns__duplicate(struct netns *ns, struct netns **made,
 }
 
 /* Only a socket is asked: the request may mean something else to others. */
-int netns_open_socket(int fd, struct netns **ns, struct netns_error *err)
+int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
 {
 	struct stat st;
 	int ret = netns__ready(err);

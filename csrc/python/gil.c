@@ -8,7 +8,7 @@
  * Solution: releasing it is the rule; who asks for it keeps it, in SWITCH()
  * alone, and there only where nothing is locked and no path is looked up.
  */
-#include "ffi_binding.h"
+#include "binding.h"
 
 static atomic_int keep_gil;
 
@@ -24,7 +24,7 @@ PyThreadState *ffi_begin_switch(int64_t guard)
 	(void)guard;
 #else
 	if (atomic_load_explicit(&keep_gil, memory_order_relaxed) &&
-	    netns__is_prepared(guard))
+	    netns_is_prepared(guard))
 		return NULL;
 #endif
 	return PyEval_SaveThread();

@@ -2,7 +2,7 @@
 /* Sockets born inside. */
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 struct batch {

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "core.h"
+#include "holders.h"
 #include "sys.h"
 
 struct mount {

@@ -3,7 +3,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-#include "core.h"
+#include "holders.h"
 #include "sys.h"
 
 /*

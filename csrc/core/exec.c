@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/statvfs.h> /* ST_RDONLY */
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 #define BATCH_SIZE 2048 /* bytes of a directory read at once, on the stack */
@@ -81,7 +81,7 @@ static int bind_files(const char *name, struct netns_error *err)
 	return ret;
 }
 
-int netns_dress(const char *name, struct netns_error *err)
+int netns_setup_exec(const char *name, struct netns_error *err)
 {
 	int ret = netns__ready(err);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 /*

@@ -2,7 +2,7 @@
 /* What the core remembers of each thread: made at first use, gone with it. */
 #include <signal.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 /* Enough for the core's own few calls. */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 static const char standard[] = "/run/netns";

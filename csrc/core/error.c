@@ -2,7 +2,7 @@
 /* What failed, and at which step. */
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 
 static const char *const texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_NONE] = "nothing",

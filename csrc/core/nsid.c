@@ -4,7 +4,7 @@
 #include <linux/rtnetlink.h>
 #include <string.h>
 
-#include "core.h"
+#include "internal.h"
 #include "sys.h"
 
 /* Of <linux/net_namespace.h> and <linux/rtnetlink.h> from Linux 4.0 on. */

@@ -3,7 +3,7 @@
  * The types that the binding has beside cffi's: in C for what the interpreter
  * does around them, and for speed.
  */
-#include "ffi_binding.h"
+#include "binding.h"
 
 void ffi_free(PyObject *obj)
 {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core.h"
+#include "holders.h"
 #include "sys.h"
 
 struct list {
