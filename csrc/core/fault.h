@@ -3,65 +3,43 @@
 #ifndef NETNS_FAULT_H
 #define NETNS_FAULT_H
 
-#include <stddef.h>
-
 /* cdef: begin */
 
-enum fault_call {
-	FAULT_OPENAT,
-	FAULT_CLOSE,
-	FAULT_DUP,
-	FAULT_READLINKAT,
-	FAULT_FSTAT,
-	FAULT_FSTATAT,
-	FAULT_FSTATFS,
-	FAULT_STATX,
-	FAULT_IOCTL,
-	FAULT_SETNS,
-	FAULT_UNSHARE,
-	FAULT_PIDFD_OPEN,
-	FAULT_TGKILL,
-	FAULT_OPEN_TREE,
-	FAULT_MOVE_MOUNT,
-	FAULT_MOUNT_SETATTR,
-	FAULT_MOUNT,
-	FAULT_UMOUNT,
-	FAULT_MKDIR,
-	FAULT_UNLINKAT,
-	FAULT_FLOCK,
-	FAULT_READ,
-	FAULT_GETDENTS,
-	FAULT_SOCKET,
-	FAULT_GETSOCKOPT,
-	FAULT_SEND,
-	FAULT_RECV,
-	FAULT_ALLOC,
-	FAULT_THREAD,
-	FAULT_CALLS
-};
-
-/* As errnos to arm with: the process dies of SIGKILL before the call. */
+/* As an errno to arm with: the process dies of SIGKILL before the call. */
 #define FAULT_KILL 100000
 
 /*
- * Counts every call of the process from now on, and fails the nth with err;
- * persistent: all calls of the nth's kind from there on as well. nth 0 only
- * counts. fault_disarm() ends it and returns how many calls there were.
+ * fault_arm - count every call from now on, and fail the nth with err
+ *
+ * With persistent, all later calls of the nth one's name fail as well. With nth
+ * 0 none fails.
  */
 void fault_arm(int nth, int err, int persistent);
+
+/* Stops counting; returns how many calls there were. */
 int fault_disarm(void);
 
-/* The kinds of the calls counted since, in order: up to size of them. */
-int fault_calls(int *calls, int size);
-
-/* How often the armed fault was given. */
+/* How often a call was failed. */
 int fault_given(void);
 
-/* "setns" and so on. */
-const char *fault_call_name(int call);
+/*
+ * The calls that were counted, in order, as numbers for fault_name(). Fills up
+ * to size of them and returns how many it filled.
+ */
+int fault_calls(int *calls, int size);
+
+/* The name of a call, as "setns"; NULL for a number that no call has. */
+const char *fault_name(int call);
+
+/*
+ * The errnos that a call can fail with. Fills up to size of them and returns
+ * how many there are, or -1 where no call has the name.
+ */
+int fault_errnos(const char *name, int *errnos, int size);
 
 /* cdef: end */
 
-int fault_next(enum fault_call call);
+/* Counts one call: returns the errno to fail it with, or 0. */
+int fault_next(const char *name);
 
 #endif

@@ -28,19 +28,17 @@
 
 #ifdef NETNS_FAULTS
 #include "fault.h"
-#define FAULT(call)                                    \
-	do {                                           \
-		int fault_ = fault_next(FAULT_##call); \
-		if (fault_)                            \
-			return -fault_;                \
-	} while (0)
-#define FAULT_NOW(call) fault_next(FAULT_##call)
+#define FAULT_ERRNO(name) fault_next(name)
 #else
-#define FAULT(call) \
-	do {        \
-	} while (0)
-#define FAULT_NOW(call) 0
+#define FAULT_ERRNO(name) 0
 #endif
+
+#define FAULT(name)                             \
+	do {                                    \
+		int fault_ = FAULT_ERRNO(name); \
+		if (fault_)                     \
+			return -fault_;         \
+	} while (0)
 
 /*
  * What headers may lack that are as old as glibc 2.17: the kernel that this
@@ -128,13 +126,13 @@ struct sys_dirent {
 
 static inline int sys_openat(int dir, const char *path, int flags, mode_t mode)
 {
-	FAULT(OPENAT);
+	FAULT("openat");
 	return SYS_RESULT(openat(dir, path, flags | O_CLOEXEC, mode));
 }
 
 static inline int sys_close(int fd)
 {
-	int fault = FAULT_NOW(CLOSE);
+	int fault = FAULT_ERRNO("close");
 	int ret = SYS_RESULT(close(fd));
 
 	return fault ? -fault : ret;
@@ -142,58 +140,58 @@ static inline int sys_close(int fd)
 
 static inline int sys_dup(int fd)
 {
-	FAULT(DUP);
+	FAULT("fcntl");
 	return SYS_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 static inline int sys_readlinkat(int fd, const char *path, char *buf,
 				 size_t size)
 {
-	FAULT(READLINKAT);
+	FAULT("readlinkat");
 	return SYS_RESULT(readlinkat(fd, path, buf, size));
 }
 
 /* What is left of a file; 0 at its end. */
 static inline int sys_read(int fd, void *buf, size_t size)
 {
-	FAULT(READ);
+	FAULT("read");
 	return SYS_RESULT(read(fd, buf, size));
 }
 
 /* struct sys_dirent, one after the other, each of its size; 0 at the end. */
 static inline int sys_getdents(int dir, void *buf, size_t size)
 {
-	FAULT(GETDENTS);
+	FAULT("getdents64");
 	return SYS_RESULT(syscall(SYS_getdents64, dir, buf, size));
 }
 
 static inline int sys_fstat(int fd, struct stat *st)
 {
-	FAULT(FSTAT);
+	FAULT("fstat");
 	return SYS_RESULT(fstat(fd, st));
 }
 
 static inline int sys_fstatat(int dir, const char *name, struct stat *st)
 {
-	FAULT(FSTATAT);
+	FAULT("fstatat");
 	return SYS_RESULT(fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW));
 }
 
 static inline int sys_stat(const char *path, struct stat *st)
 {
-	FAULT(FSTATAT);
+	FAULT("fstatat");
 	return SYS_RESULT(stat(path, st));
 }
 
 static inline int sys_statfs(const char *path, struct statfs *sf)
 {
-	FAULT(FSTATFS);
+	FAULT("fstatfs");
 	return SYS_RESULT(statfs(path, sf));
 }
 
 static inline int sys_fstatfs(int fd, struct statfs *sf)
 {
-	FAULT(FSTATFS);
+	FAULT("fstatfs");
 	return SYS_RESULT(fstatfs(fd, sf));
 }
 
@@ -202,26 +200,26 @@ static inline int sys_ioctl(int fd, unsigned long request)
 {
 	int ret;
 
-	FAULT(IOCTL);
+	FAULT("ioctl");
 	ret = SYS_RESULT(syscall(SYS_ioctl, fd, request, 0));
 	return ret == -ENOSYS ? -ENOTTY : ret;
 }
 
 static inline int sys_setns(int fd)
 {
-	FAULT(SETNS);
+	FAULT("setns");
 	return SYS_RESULT(setns(fd, CLONE_NEWNET));
 }
 
 static inline int sys_unshare_net(void)
 {
-	FAULT(UNSHARE);
+	FAULT("unshare");
 	return SYS_RESULT(unshare(CLONE_NEWNET));
 }
 
 static inline int sys_unshare_mounts(void)
 {
-	FAULT(UNSHARE);
+	FAULT("unshare");
 	return SYS_RESULT(unshare(CLONE_NEWNS));
 }
 
@@ -233,19 +231,19 @@ static inline pid_t sys_gettid(void)
 /* Asks whether the process has the thread; sends nothing. */
 static inline int sys_tgkill(pid_t pid, pid_t tid)
 {
-	FAULT(TGKILL);
+	FAULT("tgkill");
 	return SYS_RESULT(syscall(SYS_tgkill, pid, tid, 0));
 }
 
 static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
 {
-	FAULT(PIDFD_OPEN);
+	FAULT("pidfd_open");
 	return SYS_RESULT(syscall(SYS_pidfd_open, pid, flags));
 }
 
 static inline int sys_open_tree(int fd, unsigned int flags)
 {
-	FAULT(OPEN_TREE);
+	FAULT("open_tree");
 	return SYS_RESULT(syscall(SYS_open_tree, fd, "",
 				  SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
 					  AT_EMPTY_PATH | flags));
@@ -258,14 +256,14 @@ static inline int sys_mount_setattr(int tree, uint64_t propagation,
 		uint64_t attr_set, attr_clr, propagation, userns_fd;
 	} attr = { .propagation = propagation };
 
-	FAULT(MOUNT_SETATTR);
+	FAULT("mount_setattr");
 	return SYS_RESULT(syscall(SYS_mount_setattr, tree, "",
 				  AT_EMPTY_PATH | flags, &attr, sizeof(attr)));
 }
 
 static inline int sys_move_mount(int tree, int point)
 {
-	FAULT(MOVE_MOUNT);
+	FAULT("move_mount");
 	return SYS_RESULT(syscall(SYS_move_mount, tree, "", point, "",
 				  SYS_MOVE_MOUNT_F_EMPTY_PATH |
 					  SYS_MOVE_MOUNT_T_EMPTY_PATH));
@@ -280,7 +278,7 @@ static inline int sys_statx(int dir, const char *path, int flags,
 {
 	int ret;
 
-	FAULT(STATX);
+	FAULT("statx");
 	ret = SYS_RESULT(syscall(SYS_statx, dir, path, flags, mask, sx));
 	return ret == -EPERM ? -ENOSYS : ret;
 }
@@ -309,70 +307,70 @@ static inline int sys_locate(int dir, const char *path, int flags,
 static inline int sys_mount(const char *source, const char *target,
 			    unsigned long flags)
 {
-	FAULT(MOUNT);
+	FAULT("mount");
 	return SYS_RESULT(mount(source, target, "none", flags, NULL));
 }
 
 static inline int sys_mount_sysfs(const char *target, unsigned long flags)
 {
-	FAULT(MOUNT);
+	FAULT("mount");
 	return SYS_RESULT(mount("sysfs", target, "sysfs", flags, NULL));
 }
 
 static inline int sys_umount(const char *target)
 {
-	FAULT(UMOUNT);
+	FAULT("umount2");
 	return SYS_RESULT(umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW));
 }
 
 static inline int sys_mkdir(const char *path, mode_t mode)
 {
-	FAULT(MKDIR);
+	FAULT("mkdir");
 	return SYS_RESULT(mkdir(path, mode));
 }
 
 static inline int sys_unlinkat(int dir, const char *name)
 {
-	FAULT(UNLINKAT);
+	FAULT("unlinkat");
 	return SYS_RESULT(unlinkat(dir, name, 0));
 }
 
 static inline int sys_lock(int fd)
 {
-	FAULT(FLOCK);
+	FAULT("flock");
 	return SYS_RESULT(flock(fd, LOCK_EX));
 }
 
 static inline int sys_owner_uid(int userns, uid_t *uid)
 {
-	FAULT(IOCTL);
+	FAULT("ioctl");
 	return SYS_RESULT(
 		syscall(SYS_ioctl, userns, SYS_NS_GET_OWNER_UID, uid));
 }
 
 static inline int sys_socket(int family, int type, int protocol)
 {
-	FAULT(SOCKET);
+	FAULT("socket");
 	return SYS_RESULT(socket(family, type | SOCK_CLOEXEC, protocol));
 }
 
 static inline int sys_getsockopt(int fd, int option, void *value,
 				 socklen_t size)
 {
-	FAULT(GETSOCKOPT);
+	FAULT("getsockopt");
 	return SYS_RESULT(getsockopt(fd, SOL_SOCKET, option, value, &size));
 }
 
 static inline int sys_send(int fd, const void *data, size_t size)
 {
-	FAULT(SEND);
+	FAULT("send");
 	return SYS_RESULT(send(fd, data, size, 0));
 }
 
 /* The size of the datagram, also where it is more than there was room for. */
 static inline int sys_recv(int fd, void *buf, size_t size)
 {
-	FAULT(RECV);
+	FAULT("recv");
 	return SYS_RESULT(recv(fd, buf, size, MSG_TRUNC));
 }
 
@@ -380,18 +378,18 @@ static inline int sys_recv(int fd, void *buf, size_t size)
 
 static inline void *sys_alloc(size_t size)
 {
-	return FAULT_NOW(ALLOC) ? NULL : calloc(1, size);
+	return FAULT_ERRNO("malloc") ? NULL : calloc(1, size);
 }
 
 static inline void *sys_realloc(void *old, size_t size)
 {
-	return FAULT_NOW(ALLOC) ? NULL : realloc(old, size);
+	return FAULT_ERRNO("malloc") ? NULL : realloc(old, size);
 }
 
 static inline int sys_thread(pthread_t *thread, const pthread_attr_t *attr,
 			     void *(*run)(void *), void *arg)
 {
-	FAULT(THREAD);
+	FAULT("pthread_create");
 	return -pthread_create(thread, attr, run, arg);
 }
 

@@ -12,7 +12,7 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parents[1]
 FAULTS = bool(os.environ.get("NETNS_FAULTS"))
-HEADERS = ["netns.h", "python/types.h"] + ["fault.h"] * FAULTS
+HEADERS = ["netns.h", "python/types.h"] + ["core/fault.h"] * FAULTS
 FOLDERS = ("core", "discover", "python")
 SOURCES = [path for folder in FOLDERS for path in CSRC.glob(f"{folder}/*.c")]
 MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)

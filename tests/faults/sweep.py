@@ -1,6 +1,6 @@
 """The plan: an operation's calls are counted, then each is failed with each errno.
 
-The errnos are those that the calls' man pages list and that can come up here.
+Which errnos a call can fail with is told by the seam: csrc/core/fault.c.
 """
 
 from __future__ import annotations
@@ -13,37 +13,13 @@ import netns
 from netns._native import ffi, lib
 from support import here, on_a_thread
 
-ERRNOS = {
-    "openat": "EACCES EMFILE ENFILE ENOENT ENOMEM ELOOP ENOTDIR EINTR EEXIST EROFS ENOSPC EDQUOT",
-    "close": "EIO EINTR ENOSPC EDQUOT",
-    "fcntl(F_DUPFD)": "EBADF EMFILE EINVAL",
-    "readlinkat": "EACCES EIO EINVAL ENAMETOOLONG ENOENT ENOMEM ENOTDIR ESRCH",
-    "fstat": "EBADF ENOMEM EOVERFLOW",
-    "fstatat": "EACCES ELOOP ENOENT ENOMEM ENOTDIR EOVERFLOW",
-    "fstatfs": "EBADF EINTR EIO ENOMEM ENOSYS EOVERFLOW",
-    "statx": "EACCES EBADF ENOMEM ENOSYS",
-    "ioctl": "EBADF ENOTTY EPERM EMFILE ENOMEM",
-    "setns": "EBADF EINVAL ENOMEM EPERM ESRCH",
-    "unshare": "EINVAL ENOMEM ENOSPC EPERM EUSERS",
-    "pidfd_open": "EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH ENOSYS",
-    "tgkill": "EINVAL EPERM ESRCH",
-    "open_tree": "EACCES EBADF EINVAL ELOOP EMFILE ENFILE ENOENT ENOMEM ENOSYS EPERM",
-    "move_mount": "EACCES EBUSY EINVAL ELOOP ENOENT ENOMEM ENOSPC ENOTDIR ENOSYS EPERM",
-    "mount_setattr": "EBADF EINVAL ENOENT ENOMEM ENOSPC ENOSYS EPERM",
-    "mount": "EACCES EBUSY EINVAL ELOOP EMFILE ENOENT ENOMEM ENOSPC ENOTDIR EPERM EROFS",
-    "umount2": "EAGAIN EBUSY EINVAL ENOENT ENOMEM EPERM",
-    "mkdir": "EACCES EDQUOT ELOOP EMLINK ENOENT ENOMEM ENOSPC ENOTDIR EROFS",
-    "unlinkat": "EACCES EBUSY EIO EISDIR ELOOP ENOENT ENOMEM EPERM EROFS",
-    "flock": "EINTR ENOLCK",
-    "read": "EINTR EINVAL EIO ENOMEM",
-    "getdents64": "ENOENT ENOMEM",
-    "socket": "EACCES EAFNOSUPPORT EMFILE ENFILE ENOBUFS ENOMEM",
-    "getsockopt": "ENOPROTOOPT ENOMEM",
-    "send": "EINTR ENOBUFS ENOMEM EPERM",
-    "recv": "EINTR ENOBUFS ENOMEM",
-    "malloc": "ENOMEM",
-    "pthread_create": "EAGAIN EPERM",
-}
+
+def errnos(name: str) -> list[int]:
+    """The errnos that the seam's table has for a call."""
+    room = ffi.new("int[]", 32)
+    count: int = lib.fault_errnos(name.encode(), room, 32)
+    assert 0 < count <= 32, name
+    return list(room[0:count])
 
 
 class Fault(NamedTuple):
@@ -61,7 +37,7 @@ def trace() -> list[str]:
     """The names of the system calls made since the last arming, in order."""
     room = ffi.new("int[]", 4096)
     count: int = lib.fault_calls(room, 4096)
-    return [ffi.string(lib.fault_call_name(room[i])).decode() for i in range(count)]
+    return [ffi.string(lib.fault_name(room[i])).decode() for i in range(count)]
 
 
 def calls(operation: Callable[[], object]) -> list[str]:
@@ -79,10 +55,10 @@ def calls(operation: Callable[[], object]) -> list[str]:
 def plan(names: list[str]) -> Iterator[Fault]:
     for persistent in (False, True):
         for nth, call in enumerate(names, 1):
-            for name in ERRNOS[call].split():
-                if persistent and name == "EINTR":
+            for number in errnos(call):
+                if persistent and number == errno.EINTR:
                     continue  # would be tried again for good, as it should
-                yield Fault(nth, call, getattr(errno, name), persistent)
+                yield Fault(nth, call, number, persistent)
 
 
 class Outcome(NamedTuple):
