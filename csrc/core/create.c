@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Namespaces made, pinned and unpinned. */
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,81 +10,47 @@
 /*
  * new
  *
- * Problem: unshare(2) moves the thread that calls it, which is to be where it
- * was afterwards.
- * Rejected: a thread made for it each time (half as much again), a process
- * (twice); one thread kept for it: it acts with the credentials it was born
- * with, not its caller's, and a process that has it can't unshare(2) its user
- * namespace any more.
- * Solution: a visit of the calling thread, as to any other namespace: home is
- * proven and the way back known before. A thread made for it where there is
- * none.
+ * Problem: unshare(2) moves the thread that calls it, and that thread must be
+ * back where it was afterwards.
+ * Rejected: a thread made for each new namespace (half as much again); a
+ * process (twice); one thread kept for all: it acts with the credentials of its
+ * own beginning, not its caller's, and a process that has such a thread can't
+ * unshare(2) its user namespace any more.
+ * Solution: the calling thread visits the new namespace as it visits any other:
+ * home is proven and the return is checked before.
  */
-static int open_new(int *fd, struct netns_error *err)
+static int make_new(const struct inside *inside, void *arg,
+		    struct netns_error *err)
 {
-	int ret = netns__open_here(fd, err);
+	int ret = netns__visit_new(inside, err);
 
+	if (ret < 0)
+		return ret;
+	ret = netns__open_own(arg, err);
 	if (ret < 0 && err)
 		err->step = NETNS_STEP_OPEN_NEW;
 	return ret;
 }
 
-static int make_by_visit(int *fd, struct netns_error *err)
-{
-	int64_t guard = netns_tour(err);
-	int left, ret;
-
-	if (guard < 0)
-		return (int)guard;
-	ret = netns__visit_new(err);
-	if (!ret)
-		ret = open_new(fd, err);
-	left = netns_leave(guard, err);
-	if (left < 0 && !ret)
-		sys_close(*fd);
-	return left < 0 ? left : ret;
-}
-
-struct birth {
-	int fd;
-	int ret;
-	struct netns_error *err;
-};
-
-static void *give_birth(void *arg)
-{
-	struct birth *birth = arg;
-
-	birth->ret = sys_unshare_net();
-	if (birth->ret < 0)
-		netns__fail(birth->err, birth->ret, NETNS_STEP_UNSHARE, NULL);
-	else
-		birth->ret = open_new(&birth->fd, birth->err);
-	return NULL;
-}
-
 int netns_new(struct netns **ns, struct netns_error *err)
 {
-	struct netns_error kept;
-	struct birth birth = { .err = &kept };
-	int ret = make_by_visit(&birth.fd, &kept);
+	int fd = -1, ret = netns__run_tour(make_new, &fd, err);
 
-	if (netns__may_not_return(ret, &kept)) {
-		ret = netns__in_thread(give_birth, &birth, &kept);
-		if (!ret)
-			ret = birth.ret;
-	}
-	return ret < 0 ? netns__pass(err, &kept)
-		       : netns__wrap(birth.fd, ns, err);
+	if (ret < 0 && fd >= 0)
+		sys_close(fd);
+	return ret < 0 ? ret : netns__wrap(fd, ns, err);
 }
 
 /*
- * Our mount points have mode 0400, iproute2's have 0, which tells whose an
- * empty file is. Ours are made and bound under the lock that the caller holds,
- * so one that is there now has lost its creator. iproute2 drops the lock
- * before it makes its own, which may be about to be bound: only time tells.
- * It is bound over, not removed: removing it would unmount it in the mount
- * namespaces where it is a namespace.
+ * leftovers
+ *
+ * Problem: an empty file at a name may be left by a creator that died, or be
+ * about to be bound by a creator that lives.
+ * Solution: our mount points have mode 0400, iproute2's have mode 0. Ours are
+ * made and bound under the lock that the caller holds, so the creator of one
+ * that is seen now is dead. iproute2 drops the lock before it makes the file:
+ * only time tells there. A leftover is bound over, not removed: removing it
+ * would unmount the namespace in the mount namespaces where there is one.
  */
 #define OUR_MODE      0400
 #define THEIR_SECONDS 5
@@ -97,7 +62,7 @@ static bool is_abandoned(const struct stat *st)
 		llabs((long long)(time(NULL) - st->st_ctime)) > THEIR_SECONDS);
 }
 
-static int make_point(const struct place *place, bool *made)
+static int make_mount_point(const struct place *place, bool *made)
 {
 	struct stat st;
 	int fd, ret;
@@ -118,7 +83,7 @@ static int make_point(const struct place *place, bool *made)
 	return ret < 0 ? ret : -EEXIST;
 }
 
-/* By descriptors alone; by their names in /proc where the kernel is older. */
+/* Older kernels bind by path only: the paths of the descriptors in /proc. */
 static int bind_over(int ns, int point)
 {
 	char source[FD_PATH_SIZE], target[FD_PATH_SIZE];
@@ -140,7 +105,7 @@ static int pin_at(const struct place *place, int ns, struct netns_error *err)
 	bool made;
 	int point, ret;
 
-	point = make_point(place, &made);
+	point = make_mount_point(place, &made);
 	if (point < 0)
 		return netns__fail(err, point, NETNS_STEP_MAKE_MOUNT_POINT,
 				   place->path);
@@ -161,28 +126,28 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 	struct place place;
 	int fd, ret, tries = 8;
 
-	ret = netns__ready(err);
+	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
-	fd = netns__hold(ns, err);
+	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
-	ret = netns__place(&place, rundir, target, PLACE_MAKE, err);
+	ret = netns__place_open(&place, rundir, target, PLACE_MAKE, err);
 	if (ret < 0)
 		goto out;
-	/* `ip netns delete` takes no lock and may remove what is not bound. */
+	/* `ip netns delete` takes no lock and may remove an unbound file. */
 	do {
 		ret = pin_at(&place, fd, &kept);
 	} while (ret == -ENOENT && --tries);
 	if (ret < 0)
 		netns__pass(err, &kept);
-	netns__place_done(&place);
+	netns__place_close(&place);
 out:
-	netns__release(ns);
+	netns__fd_put(ns);
 	return ret;
 }
 
-/* Sooner than netns_pin() finds out, which has made a namespace by then. */
+/* Saves making a namespace for which netns_pin() would find no free name. */
 static int check_free(const char *rundir, const char *name,
 		      struct netns_error *err)
 {
@@ -191,33 +156,41 @@ static int check_free(const char *rundir, const char *name,
 	struct stat st;
 	int ret;
 
-	ret = netns__place(&place, rundir, name, PLACE_READ, &kept);
+	ret = netns__place_open(&place, rundir, name, PLACE_READ, &kept);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : netns__pass(err, &kept);
 	ret = sys_fstatat(place.dir, place.name, &st);
 	if (!ret && !is_abandoned(&st))
-		ret = netns__fail(err, -EEXIST, NETNS_STEP_MAKE_MOUNT_POINT,
-				  place.path);
-	else if (ret == -ENOENT)
+		ret = -EEXIST;
+	if (ret == -ENOENT)
 		ret = 0;
-	else if (ret < 0)
+	if (ret < 0)
 		netns__fail(err, ret, NETNS_STEP_MAKE_MOUNT_POINT, place.path);
-	netns__place_done(&place);
+	netns__place_close(&place);
 	return ret;
 }
 
 int netns_create(const char *rundir, const char *name, struct netns **ns,
 		 struct netns_error *err)
 {
+	char rule[NETNS_PATH_SIZE];
 	struct netns *made;
 	int ret;
 
-	ret = netns__ready(err);
+	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
-	if (strchr(name, '/'))
+	if (!netns__is_name(name))
 		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
 				   name);
+	/* Both steps use one directory, whatever becomes of the environment. */
+	if (!rundir) {
+		ret = netns__rundir_text(rule, NULL);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
+					   NULL);
+		rundir = rule;
+	}
 	ret = check_free(rundir, name, err);
 	if (ret < 0)
 		return ret;
@@ -233,8 +206,8 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 }
 
 /* 1 where a network namespace is mounted, 0 at an empty file, else -errno. */
-static int look(const struct place *place, struct stat *st,
-		struct netns_error *err)
+static int look_at_mount_point(const struct place *place, struct stat *st,
+			       struct netns_error *err)
 {
 	struct netns_error kept;
 	int fd = netns__open_file(place->dir, place->name, O_NOFOLLOW, st,
@@ -251,47 +224,69 @@ static int look(const struct place *place, struct stat *st,
 		       : 1;
 }
 
+/* By the directory's descriptor, or, where there is no /proc, by the path. */
 static int unmount(const struct place *place)
 {
-	char path[sizeof(place->name) + 32];
+	char path[FD_PATH_SIZE + sizeof(place->name)];
 	int ret;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", place->dir,
 		 place->name);
 	ret = sys_umount(path);
-	/* Without /proc there is no way from the descriptor. */
 	return ret == -ENOENT ? sys_umount(place->path) : ret;
+}
+
+/*
+ * Unmounts every network namespace that is stacked on the mount point. *st is
+ * then the file that is left; returns 1 if it is not in nsfs.
+ */
+static int unmount_all(const struct place *place, struct stat *st,
+		       struct netns_error *err)
+{
+	dev_t nsfs = st->st_dev;
+	int ret;
+
+	do {
+		ret = unmount(place);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_UNMOUNT,
+					   place->path);
+		ret = sys_fstatat(place->dir, place->name, st);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_UNLINK,
+					   place->path);
+		if (st->st_dev == nsfs)
+			ret = look_at_mount_point(place, st, err);
+	} while (ret > 0);
+	return ret < 0 ? ret : st->st_dev != nsfs;
+}
+
+/* A file that has content was there before: it is not ours to remove. */
+static int remove_mount_point(const struct place *place, const struct stat *st,
+			      struct netns_error *err)
+{
+	int ret;
+
+	if (!S_ISREG(st->st_mode) || st->st_size)
+		return 0;
+	ret = sys_unlinkat(place->dir, place->name);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_UNLINK, place->path)
+		       : 0;
 }
 
 static int delete_at(const struct place *place, struct netns_error *err)
 {
 	struct stat st = { 0 };
-	dev_t nsfs;
-	int ret;
+	int ret = look_at_mount_point(place, &st, err);
 
-	ret = look(place, &st, err);
-	if (ret == 0 && !(place->is_name && netns__is_leftover(&st)))
+	if (ret > 0)
+		ret = unmount_all(place, &st, err);
+	else if (!ret && place->is_name && netns__is_leftover(&st))
+		ret = 1;
+	else if (!ret)
 		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
 				  place->path);
-	nsfs = ret > 0 ? st.st_dev : 0;
-	/* More than once where something else was mounted over it. */
-	while (ret > 0) {
-		ret = unmount(place);
-		if (ret < 0)
-			return netns__fail(err, ret, NETNS_STEP_UNMOUNT,
-					   place->path);
-		ret = sys_fstatat(place->dir, place->name, &st);
-		if (ret < 0)
-			netns__fail(err, ret, NETNS_STEP_UNLINK, place->path);
-		else if (st.st_dev == nsfs)
-			ret = look(place, &st, err);
-	}
-	/* A file that has content was there before: not ours to remove. */
-	if (ret < 0 || st.st_dev == nsfs || !S_ISREG(st.st_mode) || st.st_size)
-		return ret;
-	ret = sys_unlinkat(place->dir, place->name);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_UNLINK, place->path)
-		       : 0;
+	return ret > 0 ? remove_mount_point(place, &st, err) : ret;
 }
 
 int netns_delete(const char *rundir, const char *target,
@@ -300,109 +295,108 @@ int netns_delete(const char *rundir, const char *target,
 	struct place place;
 	int ret;
 
-	ret = netns__ready(err);
+	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
-	ret = netns__place(&place, rundir, target, PLACE_CHANGE, err);
+	ret = netns__place_open(&place, rundir, target, PLACE_CHANGE, err);
 	if (ret < 0)
 		return ret;
 	ret = delete_at(&place, err);
-	netns__place_done(&place);
+	netns__place_close(&place);
 	return ret;
 }
 
 /*
  * An unmount waits for a grace period of the kernel's RCU, and threads that
- * wait at the same time wait for the same one. More of them than these have
- * not been seen to gain.
+ * wait at the same time wait for the same one. More than sixteen have not been
+ * seen to gain.
  */
-#define HELPERS 15
+#define DELETERS 15
 
 struct deletions {
-	const char *rundir;
 	const char *const *targets;
 	size_t count;
 	struct netns_error *errors;
-	struct place place; /* the run directory's, locked */
+	struct place rundir; /* locked */
 	atomic_size_t next;
 	atomic_int failed;
 };
 
-static bool is_name(const char *target)
+static void delete_name(struct deletions *all, size_t i)
 {
-	return !strchr(target, '/');
-}
-
-static void delete_name(struct deletions *b, size_t i)
-{
+	struct netns_error *err = &all->errors[i];
 	struct place place;
-	struct netns_error *err = &b->errors[i];
-	int ret = netns__place_beside(&place, &b->place, b->rundir,
-				      b->targets[i], err);
+	int ret =
+		netns__place_beside(&place, &all->rundir, all->targets[i], err);
 
 	if (!ret)
 		ret = delete_at(&place, err);
 	if (ret < 0)
-		atomic_fetch_add(&b->failed, 1);
+		atomic_fetch_add(&all->failed, 1);
 }
 
+/* Each thread takes the next name. */
 static void *delete_names(void *arg)
 {
-	struct deletions *b = arg;
+	struct deletions *all = arg;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&b->next, 1)) < b->count) {
-		if (is_name(b->targets[i]))
-			delete_name(b, i);
+	while ((i = atomic_fetch_add(&all->next, 1)) < all->count) {
+		if (netns__is_name(all->targets[i]))
+			delete_name(all, i);
 	}
 	return NULL;
 }
 
-static void delete_together(struct deletions *b, size_t names)
+static void delete_in_threads(struct deletions *all, size_t names)
 {
-	pthread_t helpers[HELPERS];
+	pthread_t threads[DELETERS];
 	size_t n = 0;
 
-	while (n < HELPERS && n + 1 < names &&
-	       !netns__start(&helpers[n], delete_names, b))
+	while (n < DELETERS && n + 1 < names &&
+	       !netns__helper_start(&threads[n], HELPER_STACK, delete_names,
+				    all))
 		n++;
-	delete_names(b);
+	delete_names(all);
 	while (n)
-		pthread_join(helpers[--n], NULL);
+		pthread_join(threads[--n], NULL);
+}
+
+/* Deletes the names together, under one lock; false where it could not begin. */
+static bool delete_together(struct deletions *all, const char *rundir,
+			    size_t names)
+{
+	struct netns_error err;
+
+	if (names < 2 || netns__thread_check(&err) < 0 ||
+	    netns__place_open(&all->rundir, rundir, "any", PLACE_CHANGE, &err) <
+		    0)
+		return false;
+	delete_in_threads(all, names);
+	netns__place_close(&all->rundir);
+	return true;
 }
 
 int netns_delete_many(const char *rundir, const char *const *targets,
 		      size_t count, struct netns_error *errors)
 {
-	struct deletions b = { .rundir = rundir,
-			       .targets = targets,
-			       .count = count,
-			       .errors = errors };
+	struct deletions all = { .targets = targets,
+				 .count = count,
+				 .errors = errors };
 	size_t i, names = 0;
-	int ret = 0;
+	bool together;
 
 	for (i = 0; i < count; i++) {
 		errors[i].err = 0;
-		names += is_name(targets[i]);
+		names += netns__is_name(targets[i]);
 	}
-	if (names > 1) {
-		struct netns_error err;
-
-		ret = netns__ready(&err);
-		if (!ret)
-			ret = netns__place(&b.place, rundir, "any",
-					   PLACE_CHANGE, &err);
-		if (!ret) {
-			delete_together(&b, names);
-			netns__place_done(&b.place);
-		}
-	}
-	/* What is left, one by one: each has an error of its own to tell. */
+	together = delete_together(&all, rundir, names);
+	/* The rest is deleted one by one: each has an error of its own. */
 	for (i = 0; i < count; i++) {
-		if (names > 1 && !ret && is_name(targets[i]))
+		if (together && netns__is_name(targets[i]))
 			continue;
 		if (netns_delete(rundir, targets[i], &errors[i]) < 0)
-			b.failed++;
+			all.failed++;
 	}
-	return b.failed;
+	return all.failed;
 }

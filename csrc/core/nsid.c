@@ -7,7 +7,7 @@
 #include "internal.h"
 #include "sys.h"
 
-/* Of <linux/net_namespace.h> and <linux/rtnetlink.h> from Linux 4.0 on. */
+/* From <linux/net_namespace.h> and <linux/rtnetlink.h> from Linux 4.0 on. */
 #ifndef RTM_NEWNSID
 #define RTM_NEWNSID 88
 #define RTM_GETNSID 90
@@ -16,7 +16,7 @@
 #define ATTRIBUTE_FD   3
 
 #define UNASSIGNED  (-1)
-#define ANSWER_SIZE 32768 /* what the kernel fills at most */
+#define ANSWER_SIZE 32768 /* the most that the kernel sends at once */
 
 struct request {
 	struct nlmsghdr head;
@@ -30,8 +30,8 @@ struct request {
 };
 
 struct answer {
-	int32_t *ids; /* as many as there is room for, all of them counted */
-	int count, room;
+	int32_t *ids;
+	size_t count, room;
 	bool done;
 };
 
@@ -50,21 +50,17 @@ static void add_attribute(struct request *request, uint16_t type,
 
 static int add_id(struct answer *answer, int32_t id)
 {
-	int room = answer->room ? 2 * answer->room : 64;
-	int32_t *ids;
+	int32_t *ids = netns__grow(answer->ids, &answer->room,
+				   answer->count + 1, sizeof(*ids));
 
-	if (answer->count == answer->room) {
-		ids = sys_realloc(answer->ids, (size_t)room * sizeof(*ids));
-		if (!ids)
-			return -ENOMEM;
-		answer->ids = ids;
-		answer->room = room;
-	}
+	if (!ids)
+		return -ENOMEM;
+	answer->ids = ids;
 	answer->ids[answer->count++] = id;
 	return 0;
 }
 
-static int read_id(const struct nlmsghdr *message, struct answer *answer)
+static int read_nsid(const struct nlmsghdr *message, struct answer *answer)
 {
 	size_t start = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct rtgenmsg)));
 	const char *at = (const char *)message + start;
@@ -99,7 +95,7 @@ static int read_message(const struct nlmsghdr *message, struct answer *answer)
 		memcpy(&error, NLMSG_DATA(message), sizeof(error));
 		return error;
 	case RTM_NEWNSID:
-		return read_id(message, answer);
+		return read_nsid(message, answer);
 	default:
 		return 0;
 	}
@@ -140,7 +136,9 @@ static int read_answer(int fd, struct answer *answer)
 	return ret;
 }
 
-static int ask_on(int fd, const struct request *request, struct answer *answer)
+/* Sends a request and reads the whole answer. */
+static int exchange(int fd, const struct request *request,
+		    struct answer *answer)
 {
 	int ret;
 
@@ -150,20 +148,25 @@ static int ask_on(int fd, const struct request *request, struct answer *answer)
 	return ret < 0 ? ret : read_answer(fd, answer);
 }
 
-/* In the calling thread's namespace, on a socket of its own. */
-static int ask(const struct request *request, struct answer *answer)
+static int open_rtnetlink(void)
 {
-	int fd, ret;
+	return sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+}
 
-	fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+/* The socket, and so the answer, is of the calling thread's namespace. */
+static int send_request(const struct request *request, struct answer *answer)
+{
+	int ret, fd = open_rtnetlink();
+
 	if (fd < 0)
 		return fd;
-	ret = ask_on(fd, request, answer);
+	ret = exchange(fd, request, answer);
 	sys_close(fd);
 	return ret;
 }
 
-static void begin(struct request *request, uint16_t type, uint16_t flags)
+static void begin_request(struct request *request, uint16_t type,
+			  uint16_t flags)
 {
 	memset(request, 0, sizeof(*request));
 	request->head.nlmsg_len = offsetof(struct request, attributes);
@@ -172,22 +175,23 @@ static void begin(struct request *request, uint16_t type, uint16_t flags)
 	request->generic.rtgen_family = AF_UNSPEC;
 }
 
-/* The request completed with the namespace that it is about, and answered. */
-static int ask_about(struct netns *ns, struct request *request, int32_t *nsid,
-		     enum netns_step step, struct netns_error *err)
+/* Adds the namespace to the request, sends it and reads the id in the answer. */
+static int request_nsid(struct netns *ns, struct request *request,
+			int32_t *nsid, enum netns_step step,
+			struct netns_error *err)
 {
 	struct answer answer = { 0 };
 	int fd, ret;
 
-	ret = netns__ready(err);
+	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
-	fd = netns__hold(ns, err);
+	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
 	add_attribute(request, ATTRIBUTE_FD, (uint32_t)fd);
-	ret = ask(request, &answer);
-	netns__release(ns);
+	ret = send_request(request, &answer);
+	netns__fd_put(ns);
 	if (!ret)
 		*nsid = answer.count ? answer.ids[0] : UNASSIGNED;
 	free(answer.ids);
@@ -198,38 +202,38 @@ int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
 {
 	struct request request;
 
-	begin(&request, RTM_GETNSID, NLM_F_ACK);
-	return ask_about(ns, &request, nsid, NETNS_STEP_GET_NSID, err);
+	begin_request(&request, RTM_GETNSID, NLM_F_ACK);
+	return request_nsid(ns, &request, nsid, NETNS_STEP_GET_NSID, err);
 }
 
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 {
 	struct request request;
 
-	begin(&request, RTM_NEWNSID, NLM_F_ACK);
+	begin_request(&request, RTM_NEWNSID, NLM_F_ACK);
 	add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)nsid);
-	return ask_about(ns, &request, &nsid, NETNS_STEP_SET_NSID, err);
+	return request_nsid(ns, &request, &nsid, NETNS_STEP_SET_NSID, err);
 }
 
 /*
- * Linux 6.18, for one, ends the dump of ids with the first message, which is
- * as large as the socket's reader has shown to take, or a page. So it is shown
- * before, by the answer to a message that asks nothing.
+ * Some kernels (Linux 6.18 is one) end the list of ids with its first message,
+ * which is a page long, or as long as the longest buffer that the socket was
+ * read into. So the socket is first read into a long buffer: the answer to a
+ * message that requests nothing.
  */
-static int dump(struct answer *answer)
+static int list_nsids(struct answer *answer)
 {
 	struct answer nothing = { 0 };
 	struct request request;
-	int fd, ret;
+	int ret, fd = open_rtnetlink();
 
-	fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	if (fd < 0)
 		return fd;
-	begin(&request, NLMSG_NOOP, NLM_F_ACK);
-	ret = ask_on(fd, &request, &nothing);
+	begin_request(&request, NLMSG_NOOP, NLM_F_ACK);
+	ret = exchange(fd, &request, &nothing);
 	if (!ret) {
-		begin(&request, RTM_GETNSID, NLM_F_DUMP);
-		ret = ask_on(fd, &request, answer);
+		begin_request(&request, RTM_GETNSID, NLM_F_DUMP);
+		ret = exchange(fd, &request, answer);
 	}
 	sys_close(fd);
 	return ret;
@@ -238,15 +242,15 @@ static int dump(struct answer *answer)
 int netns_nsids(int32_t **nsids, struct netns_error *err)
 {
 	struct answer answer = { 0 };
-	int ret = netns__ready(err);
+	int ret = netns__thread_check(err);
 
 	if (ret < 0)
 		return ret;
-	ret = dump(&answer);
+	ret = list_nsids(&answer);
 	if (ret < 0) {
 		free(answer.ids);
 		return netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL);
 	}
 	*nsids = answer.ids;
-	return answer.count;
+	return (int)answer.count;
 }

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The run directory: chosen, made, shared, locked; and a target's place. */
+/* Names, the run directory that they live in, and the place of a target. */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
 #include "sys.h"
 
-static const char standard[] = "/run/netns";
+bool netns__is_name(const char *text)
+{
+	size_t size = strlen(text);
+
+	return size > 0 && size <= NAME_MAX && !strchr(text, '/') &&
+	       strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+}
 
 static const char *environment(const char *name)
 {
@@ -15,7 +22,7 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
-static bool is_mine(const char *path)
+static bool is_own_file(const char *path)
 {
 	struct stat st;
 
@@ -30,44 +37,155 @@ int netns_rundir(char *buf, size_t size)
 
 	if (set)
 		length = snprintf(buf, size, "%s", set);
-	else if (user && !is_mine("/var/run"))
+	else if (user && !is_own_file("/var/run"))
 		length = snprintf(buf, size, "%s/netns", user);
 	else
-		length = snprintf(buf, size, "%s", standard);
+		length = snprintf(buf, size, "/run/netns");
 	return (size_t)length < size ? length : -ENAMETOOLONG;
 }
 
-const char *netns__fd_path(char *buf, int fd)
+/* O_NOFOLLOW accepts a link before a slash, so "/run/netns/" loses it. */
+int netns__rundir_text(char buf[NETNS_PATH_SIZE], const char *rundir)
 {
-	snprintf(buf, FD_PATH_SIZE, "/proc/self/fd/%d", fd);
-	return buf;
+	int size = rundir ? snprintf(buf, NETNS_PATH_SIZE, "%s", rundir)
+			  : netns_rundir(buf, NETNS_PATH_SIZE);
+
+	if (size < 0 || size >= NETNS_PATH_SIZE)
+		return -ENAMETOOLONG;
+	while (size > 1 && buf[size - 1] == '/')
+		buf[--size] = '\0';
+	return 0;
 }
 
-void netns__strip(char *path)
+int netns__rundir_open(char path[NETNS_PATH_SIZE], const char *rundir,
+		       int flags, struct netns_error *err)
 {
-	size_t size = strlen(path);
+	int fd, ret = netns__rundir_text(path, rundir);
 
-	while (size > 1 && path[size - 1] == '/')
-		path[--size] = '\0';
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, rundir);
+	fd = sys_openat(AT_FDCWD, path, flags | O_DIRECTORY | O_NOFOLLOW, 0);
+	return fd < 0 && fd != -ENOENT
+		     ? netns__fail(err, fd, NETNS_STEP_OPEN_RUNDIR, path)
+		     : fd;
 }
 
-/* An empty file that a creator left, or has not bound a namespace over yet. */
 bool netns__is_leftover(const struct stat *st)
 {
 	return S_ISREG(st->st_mode) && st->st_size == 0 &&
 	       (st->st_mode & 0377) == 0;
 }
 
+/* Copies a path's directory, with its last slash. */
+static int copy_directory(char buf[NETNS_PATH_SIZE], const char *path,
+			  size_t size)
+{
+	if (size >= NETNS_PATH_SIZE)
+		return -ENAMETOOLONG;
+	memcpy(buf, path, size);
+	buf[size] = '\0';
+	return 0;
+}
+
+static int find_place(struct place *place, const char *rundir,
+		      const char *target)
+{
+	const char *slash = strrchr(target, '/');
+	const char *name = slash ? slash + 1 : target;
+	const char *dir = place->dir_path;
+	int ret;
+
+	place->dir = place->lock = -1;
+	place->is_name = !slash;
+	if (!netns__is_name(name))
+		return slash && strlen(name) > NAME_MAX ? -ENAMETOOLONG
+							: -EINVAL;
+	ret = slash ? copy_directory(place->dir_path, target,
+				     (size_t)(name - target))
+		    : netns__rundir_text(place->dir_path, rundir);
+	if (ret < 0)
+		return ret;
+	strcpy(place->name, name);
+	ret = snprintf(place->path, sizeof(place->path), "%s%s%s", dir,
+		       slash || !strcmp(dir, "/") ? "" : "/", name);
+	return (size_t)ret < sizeof(place->path) ? 0 : -ENAMETOOLONG;
+}
+
+/* A run directory must not be a link; a path may lead through some. */
+static int open_directory(const struct place *place, int flags)
+{
+	return sys_openat(
+		AT_FDCWD, place->dir_path,
+		flags | O_DIRECTORY | (place->is_name ? O_NOFOLLOW : 0), 0);
+}
+
+/* A directory that is missing is a target that is missing. */
+static int fail_open(const struct place *place, int ret,
+		     struct netns_error *err)
+{
+	return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
+			   ret == -ENOENT ? place->path : place->dir_path);
+}
+
+static int open_rundir(struct place *place, enum place_use use,
+		       struct netns_error *err)
+{
+	int flags = use == PLACE_READ ? O_PATH : O_RDONLY;
+	int ret = open_directory(place, flags);
+
+	if (ret == -ENOENT && place->is_name && use == PLACE_MAKE) {
+		ret = sys_mkdir(place->dir_path, 0755);
+		if (ret < 0 && ret != -EEXIST)
+			return netns__fail(err, ret, NETNS_STEP_MAKE_RUNDIR,
+					   place->dir_path);
+		ret = open_directory(place, flags);
+	}
+	if (ret < 0)
+		return fail_open(place, ret, err);
+	place->dir = ret;
+	return 0;
+}
+
+/* iproute2 takes the same lock while it shares the directory. */
+static int lock_rundir(struct place *place, struct netns_error *err)
+{
+	int ret;
+
+	place->lock = place->dir;
+	ret = sys_lock(place->lock);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_LOCK_RUNDIR,
+				     place->dir_path)
+		       : 0;
+}
+
+/* The directory that was opened may lie below one that was mounted since. */
+static int reopen_rundir(struct place *place, struct netns_error *err)
+{
+	int ret;
+
+	if (place->dir != place->lock)
+		sys_close(place->dir);
+	place->dir = -1;
+	ret = open_directory(place, O_RDONLY);
+	if (ret < 0)
+		return fail_open(place, ret, err);
+	place->dir = ret;
+	return 0;
+}
+
 /*
- * A mount on itself that propagates to the mount namespaces made from this
- * one, so that unmounting a name here frees it there too. In a peer group of
- * its own: a bind mount starts in the group of the mount it was made from, and
- * what is mounted on it would appear below it as well. Only under the lock, or
- * the directory is mounted on itself over and over
+ * sharing the run directory
+ *
+ * The run directory is a mount on itself that propagates to the mount
+ * namespaces made from this one: unmounting a name here then frees it there as
+ * well. It has a peer group of its own, because a bind mount starts in the peer
+ * group of the mount it was made from, and what is mounted on the one would
+ * appear below it on the other. It is made under the lock, or processes would
+ * mount the directory on itself over and over
  * (https://bugs.debian.org/949235).
  *
- * Made aside and attached when it is right (Linux 5.12), so that a process
- * killed on the way leaves nothing; step by step before.
+ * From Linux 5.12 on the mount is attached when it is right, so that a process
+ * killed on the way leaves nothing. Before, it is made step by step.
  */
 enum sharing { SHARED, ATTACHED, BOUND };
 
@@ -103,8 +221,8 @@ static int set_propagation(int dir, unsigned int propagation)
 	return ret;
 }
 
-/* What is left to do behind it: nothing, or to open what lies on dir now. */
-static int share(int dir, enum sharing so_far)
+/* Returns SHARED, or what was mounted on dir, which is to be opened again. */
+static int share_directory(int dir, enum sharing so_far)
 {
 	int ret = 0;
 
@@ -114,125 +232,61 @@ static int share(int dir, enum sharing so_far)
 		ret = set_propagation(dir, MS_SHARED);
 	if (ret != -EINVAL || so_far != SHARED)
 		return ret;
-	/* As it should be, for what is no mount; mounts are not to pile up. */
+	/* EINVAL means no mount, but a mount that gives it is not covered. */
 	return sys_is_mount(dir) == 1 ? ret : mount_on_itself(dir);
 }
 
-static int split(struct place *place, const char *rundir, const char *target,
-		 char *dir, size_t size)
+static int share_rundir(struct place *place, struct netns_error *err)
 {
-	const char *slash = strrchr(target, '/');
-	const char *name = slash ? slash + 1 : target;
-	int length;
+	enum sharing so_far = SHARED;
+	int ret;
 
-	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
-		return -EINVAL;
-	if (strlen(name) >= sizeof(place->name))
-		return slash ? -ENAMETOOLONG : -EINVAL;
-	if (slash)
-		length = snprintf(dir, size, "%.*s", (int)(name - target),
-				  target);
-	else if (rundir)
-		length = snprintf(dir, size, "%s", rundir);
-	else
-		length = netns_rundir(dir, size);
-	if (length < 0 || (size_t)length >= size)
-		return -ENAMETOOLONG;
-	if (!slash)
-		netns__strip(dir);
-	place->is_name = !slash;
-	strcpy(place->name, name);
-	length = snprintf(place->path, sizeof(place->path), "%s%s%s", dir,
-			  slash || !strcmp(dir, "/") ? "" : "/", name);
-	return (size_t)length < sizeof(place->path) ? 0 : -ENAMETOOLONG;
-}
-
-int netns__path(char path[NETNS_PATH_SIZE], const char *rundir,
-		const char *name)
-{
-	char dir[NETNS_PATH_SIZE];
-	struct place place;
-	int ret = split(&place, rundir, name, dir, sizeof(dir));
-
-	if (!ret)
-		strcpy(path, place.path);
+	do {
+		ret = share_directory(place->dir, so_far);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_SHARE_RUNDIR,
+					   place->dir_path);
+		so_far = (enum sharing)ret;
+		ret = so_far == SHARED ? 0 : reopen_rundir(place, err);
+	} while (!ret && so_far != SHARED);
 	return ret;
 }
 
-int netns__place(struct place *place, const char *rundir, const char *target,
-		 enum place_use use, struct netns_error *err)
+static int prepare_place(struct place *place, enum place_use use,
+			 struct netns_error *err)
 {
-	char dir[NETNS_PATH_SIZE];
-	enum sharing so_far = SHARED;
-	enum netns_step step;
-	int flags, ret;
+	int ret = open_rundir(place, use, err);
 
-	place->dir = place->lock = -1;
-	step = NETNS_STEP_CHECK_ARGUMENT;
-	ret = split(place, rundir, target, dir, sizeof(dir));
-	if (ret == -ENAMETOOLONG && !rundir && !strchr(target, '/'))
-		/* The environment: a name would be no name. */
-		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, NULL);
-	if (ret < 0)
-		return netns__fail(err, ret, step, target);
-
-	/* The run directory itself is no link; a path may lead through some. */
-	flags = O_DIRECTORY | (place->is_name ? O_NOFOLLOW : 0);
-	flags |= use == PLACE_READ ? O_PATH : O_RDONLY;
-	step = NETNS_STEP_OPEN_RUNDIR;
-	ret = sys_openat(AT_FDCWD, dir, flags, 0);
-	if (ret == -ENOENT && place->is_name && use == PLACE_MAKE) {
-		step = NETNS_STEP_MAKE_RUNDIR;
-		ret = sys_mkdir(dir, 0755);
-		if (ret < 0 && ret != -EEXIST)
-			goto out;
-		step = NETNS_STEP_OPEN_RUNDIR;
-		ret = sys_openat(AT_FDCWD, dir, flags, 0);
-	}
-	if (ret < 0)
-		goto out;
-	place->dir = ret;
-	if (use == PLACE_READ)
-		return 0;
-	place->lock = place->dir;
-	step = NETNS_STEP_LOCK_RUNDIR;
-	ret = sys_lock(place->lock);
-	if (ret < 0)
-		goto out;
-	if (!place->is_name)
-		return 0;
-	do {
-		/* What was opened may lie below what was mounted since. */
-		if (place->dir != place->lock)
-			sys_close(place->dir);
-		place->dir = -1;
-		step = NETNS_STEP_OPEN_RUNDIR;
-		ret = sys_openat(AT_FDCWD, dir, flags, 0);
-		if (ret < 0)
-			goto out;
-		place->dir = ret;
-		step = NETNS_STEP_SHARE_RUNDIR;
-		ret = use == PLACE_MAKE ? share(place->dir, so_far) : SHARED;
-		if (ret < 0)
-			goto out;
-		so_far = (enum sharing)ret;
-	} while (so_far != SHARED);
-	return 0;
-out:
-	netns__place_done(place);
-	return netns__fail(err, ret, step,
-			   step == NETNS_STEP_OPEN_RUNDIR && ret == -ENOENT
-				   ? place->path
-				   : dir);
+	if (!ret && use != PLACE_READ)
+		ret = lock_rundir(place, err);
+	if (!ret && use != PLACE_READ && place->is_name)
+		ret = reopen_rundir(place, err);
+	if (!ret && use == PLACE_MAKE && place->is_name)
+		ret = share_rundir(place, err);
+	return ret;
 }
 
-/* That of another name, by the descriptors of one that is open and outlives it. */
-int netns__place_beside(struct place *place, const struct place *other,
-			const char *rundir, const char *name,
-			struct netns_error *err)
+int netns__place_open(struct place *place, const char *rundir,
+		      const char *target, enum place_use use,
+		      struct netns_error *err)
 {
-	char dir[NETNS_PATH_SIZE];
-	int ret = split(place, rundir, name, dir, sizeof(dir));
+	int ret = find_place(place, rundir, target);
+
+	/* The environment's directory is too long: no name would do. */
+	if (ret == -ENAMETOOLONG && !rundir && !strchr(target, '/'))
+		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, NULL);
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_CHECK_ARGUMENT, target);
+	ret = prepare_place(place, use, err);
+	if (ret < 0)
+		netns__place_close(place);
+	return ret;
+}
+
+int netns__place_beside(struct place *place, const struct place *other,
+			const char *name, struct netns_error *err)
+{
+	int ret = find_place(place, other->dir_path, name);
 
 	place->dir = other->dir;
 	place->lock = other->lock;
@@ -240,7 +294,7 @@ int netns__place_beside(struct place *place, const struct place *other,
 		       : 0;
 }
 
-void netns__place_done(struct place *place)
+void netns__place_close(struct place *place)
 {
 	if (place->dir >= 0)
 		sys_close(place->dir);

@@ -1,135 +1,114 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets born inside. */
+/* Sockets made inside. */
 #include <string.h>
 
 #include "internal.h"
 #include "sys.h"
 
-struct batch {
+struct socket_job {
 	struct netns *const *namespaces;
-	size_t count, done;
+	size_t count, made;
 	int family, type, protocol;
 	int *fds;
-	int64_t guard; /* the visits'; 0 on a thread that need not come home */
-	int ret;
-	struct netns_error *err;
 };
 
-static int make_one(int family, int type, int protocol, struct netns_error *err)
+static void close_sockets(struct socket_job *job)
 {
-	int fd = sys_socket(family, type, protocol);
-
-	return fd < 0 ? netns__fail(err, fd, NETNS_STEP_MAKE_SOCKET, NULL) : fd;
+	while (job->made)
+		sys_close(job->fds[--job->made]);
 }
 
-static int make_next(struct batch *b)
+static int make_socket(struct socket_job *job, struct netns_error *err)
 {
-	struct netns *ns = b->namespaces[b->done];
-	int ret = b->guard ? netns_visit(b->guard, ns, b->err)
-			   : netns_set(ns, b->err);
+	int fd = sys_socket(job->family, job->type, job->protocol);
 
-	if (!ret)
-		ret = make_one(b->family, b->type, b->protocol, b->err);
-	if (ret >= 0)
-		b->fds[b->done++] = ret;
-	else if (ns)
-		strcpy(b->err->path, ns->text);
-	return ret;
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_MAKE_SOCKET, NULL);
+	job->fds[job->made++] = fd;
+	return 0;
 }
 
-static void close_all(struct batch *b)
+static int make_one_socket(const struct inside *inside, void *arg,
+			   struct netns_error *err)
 {
-	while (b->done)
-		sys_close(b->fds[--b->done]);
+	(void)inside;
+	return make_socket(arg, err);
 }
 
-static void *make_all(void *arg)
+static int make_all_sockets(const struct inside *inside, void *arg,
+			    struct netns_error *err)
 {
-	struct batch *b = arg;
-
-	while (b->done < b->count && b->ret >= 0)
-		b->ret = make_next(b);
-	if (b->ret < 0)
-		close_all(b);
-	return NULL;
-}
-
-static int make_by_visits(struct batch *b)
-{
+	struct socket_job *job = arg;
+	struct netns *ns;
 	int ret;
 
-	b->guard = netns_tour(b->err);
-	if (b->guard < 0)
-		return (int)b->guard;
-	make_all(b);
-	ret = netns_leave(b->guard, b->err);
-	if (ret < 0) {
-		close_all(b);
-		return ret;
+	while (job->made < job->count) {
+		ns = job->namespaces[job->made];
+		ret = netns__visit_next(inside, ns, err);
+		if (!ret)
+			ret = make_socket(job, err);
+		if (ret < 0) {
+			if (ns)
+				strcpy(err->path, ns->text);
+			close_sockets(job);
+			return ret;
+		}
 	}
-	return b->ret < 0 ? b->ret : 0;
-}
-
-static int make_in_thread(struct batch *b)
-{
-	int ret;
-
-	b->guard = 0;
-	b->ret = 0;
-	ret = netns__in_thread(make_all, b, b->err);
-	return ret < 0 ? ret : b->ret < 0 ? b->ret : 0;
+	return 0;
 }
 
 int netns_sockets(struct netns *const *namespaces, size_t count, int family,
 		  int type, int protocol, int *fds, struct netns_error *err)
 {
-	struct netns_error kept;
-	struct batch b = { .namespaces = namespaces,
-			   .count = count,
-			   .family = family,
-			   .type = type,
-			   .protocol = protocol,
-			   .fds = fds,
-			   .err = &kept };
-	int ret = make_by_visits(&b);
+	struct socket_job job = { .namespaces = namespaces,
+				  .count = count,
+				  .family = family,
+				  .type = type,
+				  .protocol = protocol,
+				  .fds = fds };
+	int ret = netns__run_tour(make_all_sockets, &job, err);
 
-	if (netns__may_not_return(ret, &kept))
-		ret = make_in_thread(&b);
-	return ret < 0 ? netns__pass(err, &kept) : 0;
-}
-
-static int make_inside(struct netns *ns, int family, int type, int protocol,
-		       struct netns_error *err)
-{
-	int64_t guard = netns_enter(ns, err);
-	int fd, ret;
-
-	if (guard < 0)
-		return (int)guard;
-	fd = make_one(family, type, protocol, err);
-	ret = netns_leave(guard, err);
-	if (ret < 0 && fd >= 0)
-		sys_close(fd);
-	return ret < 0 ? ret : fd;
+	if (ret < 0)
+		close_sockets(&job);
+	return ret;
 }
 
 int netns_socket(struct netns *ns, int family, int type, int protocol,
 		 struct netns_error *err)
 {
-	struct netns_error kept;
-	int fd, ret = make_inside(ns, family, type, protocol, &kept);
-	struct batch b = { .namespaces = &ns,
-			   .count = 1,
-			   .family = family,
-			   .type = type,
-			   .protocol = protocol,
-			   .fds = &fd,
-			   .err = &kept };
+	int fd, ret;
+	struct socket_job job = {
+		.family = family, .type = type, .protocol = protocol, .fds = &fd
+	};
 
-	if (netns__may_not_return(ret, &kept)) {
-		ret = make_in_thread(&b);
-		if (!ret)
-			return fd;
+	ret = netns__run_inside(ns, make_one_socket, &job, err);
+	if (ret < 0)
+		close_sockets(&job);
+	return ret < 0 ? ret : fd;
+}
+
+static int ask_cookie(const struct inside *inside, void *arg,
+		      struct netns_error *err)
+{
+	uint64_t *cookie = arg;
+	int fd, ret;
+
+	(void)inside;
+	fd = ret = sys_socket(AF_UNIX, SOCK_DGRAM, 0);
+	if (fd >= 0) {
+		ret = sys_getsockopt(fd, SYS_SO_NETNS_COOKIE, cookie,
+				     sizeof(*cookie));
+		sys_close(fd);
 	}
-	return ret < 0 ? netns__pass(err, &kept) : ret;
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_ASK_COOKIE, NULL) : 0;
+}
+
+int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err)
+{
+	uint64_t asked = 0;
+	int ret = netns__run_inside(ns, ask_cookie, &asked, err);
+
+	if (!ret)
+		*cookie = asked;
+	return ret;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Home, enter, leave, set. */
+/* The stack of homes: enter, leave, visit, set; and jobs that run inside. */
 #include <string.h>
 
 #include "internal.h"
@@ -12,203 +12,48 @@ int netns_abort_when_stranded(int on)
 	return atomic_exchange(&abort_when_stranded, on);
 }
 
-/* Where the thread is, the body of its innermost guard taken as home. */
-static struct netns **home_slot(struct thread *t)
+/* For a thread that has a guard. */
+static struct frame *innermost_frame(const struct thread *t)
 {
-	return t->depth ? &t->frames[t->depth - 1].here : &t->home;
+	return &t->frames[t->depth - 1];
 }
 
-/* Where it was when it entered that body. */
-static struct netns *home_of_innermost(struct thread *t)
+/* Where the thread is, as it was last known; NULL where it is not known. */
+static struct netns **next_home(const struct thread *t)
 {
-	return t->depth > 1 ? t->frames[t->depth - 2].here : t->home;
+	return &t->frames[t->depth].home;
 }
 
-/*
- * where am I
- *
- * Problem: a thread may be moved behind the library's back, so its home must
- * be proven at each enter, cheaply.
- * Rejected: opening the link each time (three times the cost, and EMFILE on
- * the way in); a socket's cookie (four times); trusting what was left behind.
- * Solution: the text of the thread's ns/net link against that of the home
- * descriptor it keeps. The descriptor pins its namespace, so that no other one
- * can have its inode number.
- */
-static int open_link(struct thread *t)
+static bool is_innermost(const struct thread *t, int64_t guard)
 {
-	int ret = sys_openat(AT_FDCWD, "/proc/thread-self/ns/net",
-			     O_PATH | O_NOFOLLOW, 0);
-
-	if (ret >= 0)
-		t->link = ret;
-	else if (ret == -ENOENT || ret == -EACCES)
-		t->link = LINK_ABSENT;
-	return ret;
-}
-
-static bool at_home_by_link(struct thread *t, const struct netns *home)
-{
-	char text[sizeof(home->text)];
-	int size = sys_readlinkat(t->link, "", text, sizeof(text));
-
-	return size > 0 && (size_t)size == home->text_size &&
-	       !memcmp(text, home->text, home->text_size);
-}
-
-static bool at_home_by_inode(const struct netns *home)
-{
-	struct stat st;
-	bool same;
-	int fd;
-
-	if (netns__open_here(&fd, NULL) < 0)
-		return false;
-	same = !sys_fstat(fd, &st) && st.st_ino == home->ino &&
-	       st.st_dev == home->dev;
-	sys_close(fd);
-	return same;
-}
-
-static int open_home(struct netns **home, struct netns_error *err)
-{
-	struct netns *opened;
-	int fd, ret;
-
-	ret = netns__open_here(&fd, err);
-	if (ret < 0)
-		return ret;
-	ret = netns__wrap(fd, &opened, err);
-	if (ret < 0)
-		return ret;
-	opened->is_home = true;
-	netns_unref(*home);
-	*home = opened;
-	return 0;
-}
-
-static int prove_home(struct thread *t, struct netns **home,
-		      struct netns_error *err)
-{
-	if (t->link == LINK_UNKNOWN) {
-		int ret = open_link(t);
-
-		if (ret < 0 && t->link == LINK_UNKNOWN)
-			return netns__fail(err, ret, NETNS_STEP_OPEN_HOME,
-					   "/proc/thread-self/ns/net");
-	}
-	if (*home && (t->link >= 0 ? at_home_by_link(t, *home)
-				   : at_home_by_inode(*home)))
-		return 0;
-	return open_home(home, err);
-}
-
-/*
- * the way back
- *
- * setns(2) asks for CAP_SYS_ADMIN in the thread's own user namespace and in
- * the one that owns the network namespace; unshare(2) and a target with a more
- * generous owner don't ask what the return will ask, and would strand the
- * thread. Where both have one owner, entering the target has asked it already;
- * elsewhere a setns(2) to where the thread is asks it now, at each enter, for
- * capabilities come and go. Returns 1 then, for the thread is at home now.
- */
-static int check_return(struct netns *home, struct netns *target,
-			struct netns_error *err)
-{
-	uint64_t owner = netns__owner(home);
-	int ret;
-
-	if (owner && owner == netns__owner(target))
-		return 0;
-	ret = sys_setns(home->fd);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL)
-		       : 1;
-}
-
-int netns_is_prepared(int64_t guard)
-{
-	struct thread *t = netns__recorded();
-
-	if (!t)
-		return 0;
-	if (guard)
-		return t->depth && t->frames[t->depth - 1].guard == guard;
-	return t->link >= 0 && *home_slot(t);
-}
-
-/* Whether a thread made for it can do what the calling one must not. */
-bool netns__may_not_return(int ret, const struct netns_error *err)
-{
-	return ret == -EPERM && err->step == NETNS_STEP_CHECK_RETURN;
+	return t->depth && innermost_frame(t)->guard == guard;
 }
 
 static int make_room(struct thread *t, struct netns_error *err)
 {
-	uint32_t room = t->room ? 2 * t->room : 8;
-	struct frame *frames;
+	struct frame *frames =
+		netns__grow(t->frames, &t->room, t->depth + 2, sizeof(*frames));
 
-	if (t->depth < t->room)
-		return 0;
-	frames = sys_realloc(t->frames, room * sizeof(*frames));
 	if (!frames)
 		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
 	t->frames = frames;
-	t->room = room;
 	return 0;
 }
 
-static int64_t push(struct thread *t, bool moved)
+static int64_t push_frame(struct thread *t, bool moved)
 {
 	struct frame *frame = &t->frames[t->depth++];
 
 	frame->guard = (int64_t)t->serial << 32 | ++t->guards;
 	frame->moved = moved;
-	frame->here = NULL;
+	t->frames[t->depth].home = NULL;
 	return frame->guard;
 }
 
-static void pop(struct thread *t)
+/* The frame's home stays known: it is where the thread enters from next. */
+static void pop_frame(struct thread *t)
 {
-	netns_unref(t->frames[--t->depth].here);
-}
-
-int64_t netns_enter(struct netns *ns, struct netns_error *err)
-{
-	struct netns **home;
-	struct thread *t;
-	int64_t guard;
-	bool away;
-	int fd, ret;
-
-	ret = netns__use_thread(&t, err);
-	if (ret < 0)
-		return ret;
-	fd = netns__hold(ns, err);
-	if (fd < 0)
-		return fd;
-	guard = make_room(t, err); /* may move the frames that home lies in */
-	if (guard < 0)
-		goto out;
-	home = home_slot(t);
-	guard = prove_home(t, home, err);
-	if (guard < 0)
-		goto out;
-	away = (*home)->ino != ns->ino || (*home)->dev != ns->dev;
-	if (away) {
-		guard = check_return(*home, ns, err);
-		if (guard < 0)
-			goto out;
-		guard = sys_setns(fd);
-		if (guard < 0) {
-			netns__fail(err, (int)guard, NETNS_STEP_ENTER, NULL);
-			goto out;
-		}
-	}
-	guard = push(t, away);
-out:
-	netns__release(ns);
-	return guard;
+	netns_unref(t->frames[t->depth--].home);
 }
 
 static int strand(struct thread *t, int ret, struct netns_error *err)
@@ -219,27 +64,28 @@ static int strand(struct thread *t, int ret, struct netns_error *err)
 	return netns__fail(err, ret, NETNS_STEP_RETURN, NULL);
 }
 
-/* Voids all guards of the thread and brings it to where the first one left. */
-int netns__go_home(struct thread *t, struct netns_error *err)
+/* Voids all guards of the thread and returns it to its outermost home. */
+static int return_to_outermost(struct thread *t, struct netns_error *err)
 {
-	bool moved = t->stranded; /* by a guard that is no more */
+	/* A stranded thread was moved by a guard that it has no more. */
+	bool moved = t->stranded;
 	int ret = 0;
 
 	while (t->depth) {
-		moved |= t->frames[t->depth - 1].moved;
-		pop(t);
+		moved |= innermost_frame(t)->moved;
+		pop_frame(t);
 	}
 	if (moved)
-		ret = sys_setns(t->home->fd);
+		ret = sys_setns(t->frames[0].home->fd);
 	if (ret < 0)
 		return strand(t, ret, err);
 	t->stranded = false;
 	return 0;
 }
 
-bool netns__has_guard(const struct thread *t, int64_t guard)
+static bool has_guard(const struct thread *t, int64_t guard)
 {
-	uint32_t i;
+	size_t i;
 
 	for (i = 0; i < t->depth; i++) {
 		if (t->frames[i].guard == guard)
@@ -248,17 +94,129 @@ bool netns__has_guard(const struct thread *t, int64_t guard)
 	return false;
 }
 
-static int out_of_order(struct thread *t, int64_t guard,
+/* Another thread left a guard of this one, but could not move this thread. */
+static int answer_recall(struct thread *t, struct netns_error *err)
+{
+	int64_t guard;
+
+	if (!atomic_load_explicit(&t->recalled, memory_order_relaxed))
+		return 0;
+	guard = atomic_exchange(&t->recalled, 0);
+	return has_guard(t, guard) ? return_to_outermost(t, err) : 0;
+}
+
+static int make_usable(struct thread *t, struct netns_error *err)
+{
+	if (t->stranded)
+		return netns__fail(err, -ENOTRECOVERABLE,
+				   NETNS_STEP_CHECK_STRANDED, NULL);
+	return answer_recall(t, err);
+}
+
+int netns__thread_get_usable(struct thread **thread, struct netns_error *err)
+{
+	*thread = netns__thread_peek();
+	return *thread ? make_usable(*thread, err)
+		       : netns__thread_get(thread, err);
+}
+
+int netns__thread_check(struct netns_error *err)
+{
+	struct thread *t = netns__thread_peek();
+
+	return t ? make_usable(t, err) : 0;
+}
+
+/* Also for a stranded thread, which an outer guard may still return home. */
+static int get_recalled_thread(struct thread **thread, struct netns_error *err)
+{
+	int ret = netns__thread_get(thread, err);
+
+	return ret < 0 ? ret : answer_recall(*thread, err);
+}
+
+int netns_is_prepared(int64_t guard)
+{
+	struct thread *t = netns__thread_peek();
+
+	if (!t)
+		return 0;
+	return guard ? is_innermost(t, guard) : t->link >= 0 && *next_home(t);
+}
+
+/*
+ * the way back
+ *
+ * setns(2) asks for CAP_SYS_ADMIN in the thread's own user namespace and in
+ * the one that owns the network namespace. unshare(2), or a target that another
+ * user namespace owns, may let a thread go that setns(2) would not let return.
+ * Where home and target have one owner, entering the target asks what the
+ * return will ask. Elsewhere the library asks at each enter, by a setns(2) to
+ * where the thread is: capabilities come and go. That returns 1, as the thread
+ * is certainly at home then.
+ */
+static int check_return(struct netns *home, struct netns *target,
+			struct netns_error *err)
+{
+	uint64_t owner = netns__owner_ino(home);
+	int ret;
+
+	if (owner && owner == netns__owner_ino(target))
+		return 0;
+	ret = sys_setns(home->fd);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL)
+		       : 1;
+}
+
+int64_t netns_enter(struct netns *ns, struct netns_error *err)
+{
+	struct netns *home;
+	struct thread *t;
+	int64_t guard;
+	bool away;
+	int fd, ret;
+
+	ret = netns__thread_get_usable(&t, err);
+	if (ret < 0)
+		return ret;
+	fd = netns__fd_get(ns, err);
+	if (fd < 0)
+		return fd;
+	guard = make_room(t, err);
+	if (guard < 0)
+		goto out;
+	guard = netns__prove_home(t, next_home(t), err);
+	if (guard < 0)
+		goto out;
+	home = *next_home(t);
+	away = home->ino != ns->ino || home->dev != ns->dev;
+	if (away) {
+		guard = check_return(home, ns, err);
+		if (guard < 0)
+			goto out;
+		guard = sys_setns(fd);
+		if (guard < 0) {
+			netns__fail(err, (int)guard, NETNS_STEP_ENTER, NULL);
+			goto out;
+		}
+	}
+	guard = push_frame(t, away);
+out:
+	netns__fd_put(ns);
+	return guard;
+}
+
+static int refuse_order(struct thread *t, int64_t guard,
 			struct netns_error *err)
 {
 	int ret;
 
-	if (netns__has_guard(t, guard)) {
-		ret = netns__go_home(t, err);
+	if (has_guard(t, guard)) {
+		ret = return_to_outermost(t, err);
 		if (ret < 0)
 			return ret;
 	} else if ((uint64_t)guard >> 32 != t->serial) {
-		netns__recall(guard);
+		netns__thread_recall(guard);
 	}
 	return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
 }
@@ -269,53 +227,53 @@ int netns_leave(int64_t guard, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__thread(&t, err);
+	ret = get_recalled_thread(&t, err);
 	if (ret < 0)
 		return ret;
-	frame = t->depth ? &t->frames[t->depth - 1] : NULL;
-	if (!frame || frame->guard != guard)
-		return out_of_order(t, guard, err);
-	/* An inner return may have failed where this one's is possible. */
+	if (!is_innermost(t, guard))
+		return refuse_order(t, guard, err);
+	frame = innermost_frame(t);
+	/* An inner return may have failed where this one succeeds. */
 	if (frame->moved || t->stranded) {
-		ret = sys_setns(home_of_innermost(t)->fd);
+		ret = sys_setns(frame->home->fd);
 		if (ret < 0)
 			strand(t, ret, err);
 		else
 			t->stranded = false;
 	}
-	pop(t);
+	pop_frame(t);
 	return ret;
 }
 
 int netns_host(struct netns **host, struct netns_error *err)
 {
 	struct thread *t;
-	int ret = netns__thread(&t, err);
+	int ret = get_recalled_thread(&t, err);
 
 	if (ret < 0)
 		return ret;
 	if (!t->depth)
 		return netns__fail(err, -ENOENT, NETNS_STEP_CHECK_ORDER, NULL);
-	*host = netns_ref(home_of_innermost(t));
+	*host = netns_ref(innermost_frame(t)->home);
 	return t->depth == 1;
 }
 
 /*
- * Moves on from wherever the thread is. What was left must not be kept alive
- * by the memory of it.
+ * Moves the thread on from wherever it is. Its record forgets where that was,
+ * so as not to keep that namespace alive.
  */
 static int move_on(struct thread *t, struct netns *ns, bool check,
 		   struct netns_error *err)
 {
-	struct frame *frame = t->depth ? &t->frames[t->depth - 1] : NULL;
-	struct netns **here = home_slot(t);
+	struct frame *frame = t->depth ? innermost_frame(t) : NULL;
+	struct netns **home = next_home(t);
 	int fd, ret = 0;
 
-	fd = netns__hold(ns, err);
+	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
 	if (check)
-		ret = check_return(home_of_innermost(t), ns, err);
+		ret = check_return(frame->home, ns, err);
 	if (ret > 0)
 		frame->moved = false;
 	if (ret >= 0) {
@@ -323,13 +281,13 @@ static int move_on(struct thread *t, struct netns *ns, bool check,
 		if (ret < 0)
 			netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
 	}
-	netns__release(ns);
+	netns__fd_put(ns);
 	if (ret < 0)
 		return ret;
 	if (frame)
 		frame->moved = true;
-	netns_unref(*here);
-	*here = NULL;
+	netns_unref(*home);
+	*home = NULL;
 	return 0;
 }
 
@@ -338,11 +296,11 @@ int netns_set(struct netns *ns, struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__use_thread(&t, err);
+	ret = netns__thread_get_usable(&t, err);
 	if (ret < 0)
 		return ret;
-	/* A guard that moved its thread has asked for the way back already. */
-	return move_on(t, ns, t->depth && !t->frames[t->depth - 1].moved, err);
+	/* A guard that moved its thread has checked the return already. */
+	return move_on(t, ns, t->depth && !innermost_frame(t)->moved, err);
 }
 
 int64_t netns_tour(struct netns_error *err)
@@ -350,42 +308,157 @@ int64_t netns_tour(struct netns_error *err)
 	struct thread *t;
 	int ret;
 
-	ret = netns__use_thread(&t, err);
+	ret = netns__thread_get_usable(&t, err);
 	if (ret < 0)
 		return ret;
 	ret = make_room(t, err);
 	if (ret < 0)
 		return ret;
-	ret = prove_home(t, home_slot(t), err);
-	return ret < 0 ? ret : push(t, false);
+	ret = netns__prove_home(t, next_home(t), err);
+	return ret < 0 ? ret : push_frame(t, false);
 }
 
-/* As netns_visit(), within the tour that the calling thread has just begun. */
-int netns__visit_new(struct netns_error *err)
-{
-	/* By netns__thread() a recall could end that tour here. */
-	struct thread *t = netns__recorded();
-	int ret = sys_setns(home_of_innermost(t)->fd);
-
-	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL);
-	ret = sys_unshare_net();
-	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_UNSHARE, NULL);
-	t->frames[t->depth - 1].moved = true;
-	return 0;
-}
-
-/* The way back is asked for at each visit: the next owner may be another. */
+/* Each visit checks the return: the next namespace may have another owner. */
 int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err)
 {
 	struct thread *t;
 	int ret;
 
-	ret = netns__use_thread(&t, err);
+	ret = netns__thread_get_usable(&t, err);
 	if (ret < 0)
 		return ret;
-	if (!t->depth || t->frames[t->depth - 1].guard != guard)
+	if (!is_innermost(t, guard))
 		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
 	return move_on(t, ns, true, err);
+}
+
+/*
+ * jobs that run inside
+ *
+ * A job runs on the calling thread, between an enter and a leave. Where the
+ * thread would not be allowed to return, the job runs on a thread that is made
+ * for it and ends inside.
+ */
+struct run {
+	struct netns *ns; /* NULL: the job visits */
+	netns__job *job;
+	void *arg;
+	size_t stack;
+	int ret;
+	struct netns_error *err;
+};
+
+static bool is_return_refused(int64_t ret, const struct netns_error *err)
+{
+	return ret == -EPERM && err->step == NETNS_STEP_CHECK_RETURN;
+}
+
+/*
+ * As netns_enter(), but 0 where the return would be refused. It is not inlined:
+ * the error would take 4 KiB of the stack below every body.
+ */
+static __attribute__((noinline)) int64_t
+enter_if_returnable(struct netns *ns, struct netns_error *err)
+{
+	struct netns_error kept;
+	int64_t guard = netns_enter(ns, &kept);
+
+	if (is_return_refused(guard, &kept))
+		return 0;
+	return guard < 0 ? netns__pass(err, &kept) : guard;
+}
+
+/* The failed return counts for more than what the job returned. */
+static int run_with_guard(const struct run *run, int64_t guard,
+			  struct netns_error *err)
+{
+	const struct inside inside = {
+		.host = innermost_frame(netns__thread_peek())->home,
+		.guard = guard
+	};
+	int ret = run->job(&inside, run->arg, err);
+	int left = netns_leave(guard, err);
+
+	return left < 0 ? left : ret;
+}
+
+static void *run_on_helper(void *arg)
+{
+	struct inside inside = { 0 };
+	struct run *run = arg;
+
+	run->ret = netns__open_home(&inside.host, run->err);
+	if (!run->ret && run->ns)
+		run->ret = netns_set(run->ns, run->err);
+	if (!run->ret)
+		run->ret = run->job(&inside, run->arg, run->err);
+	netns_unref(inside.host);
+	return NULL;
+}
+
+static int run_in_thread(struct run *run, struct netns_error *err)
+{
+	int ret;
+
+	run->err = err;
+	ret = netns__helper_run(run->stack, run_on_helper, run, err);
+	return ret < 0 ? ret : run->ret;
+}
+
+static int run_inside(struct run *run, struct netns_error *err)
+{
+	int64_t guard = enter_if_returnable(run->ns, err);
+
+	if (guard < 0)
+		return (int)guard;
+	return guard ? run_with_guard(run, guard, err)
+		     : run_in_thread(run, err);
+}
+
+int netns__run_inside(struct netns *ns, netns__job *job, void *arg,
+		      struct netns_error *err)
+{
+	struct run run = {
+		.ns = ns, .job = job, .arg = arg, .stack = HELPER_STACK
+	};
+
+	return run_inside(&run, err);
+}
+
+int netns__run_tour(netns__job *job, void *arg, struct netns_error *err)
+{
+	struct run run = { .job = job, .arg = arg, .stack = HELPER_STACK };
+	struct netns_error kept;
+	int64_t guard = netns_tour(&kept);
+	int ret = guard < 0 ? (int)guard : run_with_guard(&run, guard, &kept);
+
+	if (is_return_refused(ret, &kept))
+		ret = run_in_thread(&run, &kept);
+	return ret < 0 ? netns__pass(err, &kept) : ret;
+}
+
+int netns__visit_next(const struct inside *inside, struct netns *ns,
+		      struct netns_error *err)
+{
+	return inside->guard ? netns_visit(inside->guard, ns, err)
+			     : netns_set(ns, err);
+}
+
+int netns__visit_new(const struct inside *inside, struct netns_error *err)
+{
+	/* netns__thread_get_usable() could answer a recall and end the tour. */
+	struct frame *frame =
+		inside->guard ? innermost_frame(netns__thread_peek()) : NULL;
+	int ret = 0;
+
+	if (frame)
+		ret = sys_setns(inside->host->fd);
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL);
+	ret = sys_unshare_net();
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_UNSHARE, NULL);
+	if (frame)
+		frame->moved = true;
+	return 0;
 }

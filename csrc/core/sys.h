@@ -158,11 +158,63 @@ static inline int sys_read(int fd, void *buf, size_t size)
 	return SYS_RESULT(read(fd, buf, size));
 }
 
-/* struct sys_dirent, one after the other, each of its size; 0 at the end. */
-static inline int sys_getdents(int dir, void *buf, size_t size)
+/*
+ * A walk through a directory, by batches that are read into the walk itself:
+ * opendir(3) allocates, and a fork's child of many threads may not.
+ */
+#define SYS_BATCH_SIZE	  2048			/* bytes: some 80 names */
+#define SYS_BATCH_ENTRIES (SYS_BATCH_SIZE / 24) /* at most */
+
+struct sys_walk {
+	int dir;
+	int size, offset; /* bytes of the batch: read, and passed */
+	char batch[SYS_BATCH_SIZE] __attribute__((aligned(8)));
+};
+
+static inline void sys_begin_walk(struct sys_walk *walk, int dir)
 {
+	walk->dir = dir;
+	walk->size = walk->offset = 0;
+}
+
+/* 1, 0 at the end, or -errno. A directory that is removed is at its end. */
+static inline int sys_read_batch(struct sys_walk *walk)
+{
+	int ret;
+
 	FAULT("getdents64");
-	return SYS_RESULT(syscall(SYS_getdents64, dir, buf, size));
+	ret = SYS_RESULT(syscall(SYS_getdents64, walk->dir, walk->batch,
+				 sizeof(walk->batch)));
+	if (ret == -ENOENT)
+		ret = 0;
+	walk->offset = 0;
+	walk->size = ret < 0 ? 0 : ret;
+	return ret > 0 ? 1 : ret;
+}
+
+/* The next name of the batch but "." and "..", or NULL at its end. */
+static inline const char *sys_next_in_batch(struct sys_walk *walk)
+{
+	const struct sys_dirent *entry;
+
+	while (walk->offset < walk->size) {
+		entry = (const void *)(walk->batch + walk->offset);
+		walk->offset += entry->size;
+		if (strcmp(entry->name, ".") && strcmp(entry->name, ".."))
+			return entry->name;
+	}
+	return NULL;
+}
+
+/* The next name of the directory, or NULL: *ret is 0 at its end, or -errno. */
+static inline const char *sys_next_name(struct sys_walk *walk, int *ret)
+{
+	const char *name;
+
+	*ret = 1;
+	while (!(name = sys_next_in_batch(walk)) && *ret > 0)
+		*ret = sys_read_batch(walk);
+	return name;
 }
 
 static inline int sys_fstat(int fd, struct stat *st)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of discovery know of each other. */
+/* What the files of discovery share, in the order of the files. */
 #ifndef NETNS_HOLDERS_H
 #define NETNS_HOLDERS_H
 
@@ -15,6 +15,7 @@ enum holder_kind {
 	HOLDER_UNSEEN, /* a mount that no path leads to */
 };
 
+/* What keeps a namespace alive. */
 struct holder {
 	uint64_t ino;
 	enum holder_kind kind;
@@ -27,29 +28,57 @@ struct holders {
 	size_t count, room;
 };
 
-int netns__hold_by(struct holders *holders, uint64_t ino, enum holder_kind kind,
-		   int32_t id, const char *text);
-uint64_t netns__inode(const char *text, size_t size);
+/* 0, or -ENOMEM. */
+int netns__holders_add(struct holders *holders, uint64_t ino,
+		       enum holder_kind kind, int32_t id, const char *text);
+int netns__holders_append(struct holders *holders, const struct holders *more);
+
+/* By namespace, kind, id and text; each once. */
+void netns__holders_sort(struct holders *holders);
+
+/* The number in "net:[4026531840]"; 0 for any other text. */
+uint64_t netns__parse_ino(const char *text, size_t size);
+
+/* The device of nsfs, which all namespaces are files of. */
+int netns__nsfs_device(dev_t *dev, struct netns_error *err);
 
 /* mounts.c */
 
-struct sys_statx;
-void netns__place_of(const struct stat *st, struct sys_statx *sx);
-int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
-		       struct holders *holders, char **text);
+/* Which directory a path leads to. */
+struct location {
+	uint64_t ino; /* 0: none */
+	dev_t dev;
+	uint64_t mount;
+	bool has_mount; /* the kernel tells by which mount: Linux 5.8 */
+};
 
-/* scan.c */
+struct mounts {
+	dev_t nsfs;
+	struct location rundir;
+	struct holders found;
+	char *text; /* the paths in found point into it */
+};
+
+int netns__locate_rundir(struct location *location, const char *rundir,
+			 struct netns_error *err);
+
+/* Fills found and text, which are to be freed, also on failure. */
+int netns__scan_mounts(struct mounts *mounts);
+
+/* processes.c */
 
 struct scan {
 	int what; /* NETNS_PROCESSES or also NETNS_THREADS */
 	struct holders found;
 	uint32_t hidden;      /* processes that may not be looked at */
 	enum netns_step step; /* that failed */
-	/* Done meanwhile by whoever is free; its result is that of the scan. */
-	int (*aside)(void *argument);
-	void *argument;
+	/* A second task, for the first thread that has time, or NULL. */
+	int (*second_task)(void *arg);
+	void *second_arg;
+	enum netns_step second_step;
 };
 
-int netns__scan(struct scan *scan);
+/* Fills found, which is to be freed, also on failure. */
+int netns__scan_processes(struct scan *scan);
 
 #endif

@@ -6,6 +6,9 @@
 #include "holders.h"
 #include "sys.h"
 
+#define READ_SIZE  ((size_t)8192) /* the kernel gives a page at a time */
+#define FIRST_SIZE ((size_t)65536)
+
 struct mount {
 	uint32_t id, parent;
 	uint64_t ino;
@@ -13,30 +16,39 @@ struct mount {
 };
 
 struct table {
-	char *text;	   /* all of it; mounts' paths are in it */
-	struct mount *net; /* those of network namespaces */
+	char *text; /* all of it; the paths of mounts point into it */
+	size_t size, room;
+	struct mount *mounts; /* those of network namespaces */
+	size_t mount_count;
 	uint32_t *parents; /* of all mounts, ascending */
-	size_t size, mounts, nets;
+	size_t parent_count;
 };
 
-/* A page at a time is what the kernel gives. */
-static int read_whole(int fd, struct table *table)
+static int make_text_room(struct table *table)
 {
-	size_t room = 0;
 	char *text;
+
+	if (table->room - table->size >= READ_SIZE)
+		return 0;
+	text = netns__grow(table->text, &table->room, table->size + FIRST_SIZE,
+			   sizeof(*text));
+	if (!text)
+		return -ENOMEM;
+	table->text = text;
+	return 0;
+}
+
+static int read_table(int fd, struct table *table)
+{
 	int ret;
 
 	do {
-		if (room - table->size < 8192) {
-			room = room ? 2 * room : 65536;
-			text = sys_realloc(table->text, room);
-			if (!text)
-				return -ENOMEM;
-			table->text = text;
-		}
+		ret = make_text_room(table);
+		if (ret < 0)
+			return ret;
 		do {
 			ret = sys_read(fd, table->text + table->size,
-				       room - table->size - 1);
+				       table->room - table->size - 1);
 		} while (ret == -EINTR);
 		if (ret > 0)
 			table->size += (size_t)ret;
@@ -45,15 +57,19 @@ static int read_whole(int fd, struct table *table)
 	return ret;
 }
 
-/* "\040" as " ", in place: blanks, newlines and backslashes are so written. */
-static void decode(char *path)
+static bool is_octal(const char *digits)
+{
+	return digits[0] >= '0' && digits[0] <= '3' && digits[1] >= '0' &&
+	       digits[1] <= '7' && digits[2] >= '0' && digits[2] <= '7';
+}
+
+/* The table has "\040" for a blank, and so for newlines and backslashes. */
+static void decode_path(char *path)
 {
 	char *to = path;
 
 	while (*path) {
-		if (path[0] == '\\' && path[1] >= '0' && path[1] <= '3' &&
-		    path[2] >= '0' && path[2] <= '7' && path[3] >= '0' &&
-		    path[3] <= '7') {
+		if (path[0] == '\\' && is_octal(path + 1)) {
 			*to++ = (char)((path[1] - '0') << 6 |
 				       (path[2] - '0') << 3 | (path[3] - '0'));
 			path += 4;
@@ -67,13 +83,13 @@ static void decode(char *path)
 /* 36 35 0:4 net:[4026532000] /run/netns/blue rw - nsfs nsfs rw */
 static void parse_line(char *line, struct table *table, dev_t nsfs)
 {
-	struct mount *mount = &table->net[table->nets];
+	struct mount *mount = &table->mounts[table->mount_count];
 	unsigned int major, minor;
 	char *field, *end;
 
 	mount->id = (uint32_t)strtoul(line, &field, 10);
 	mount->parent = (uint32_t)strtoul(field, &field, 10);
-	table->parents[table->mounts++] = mount->parent;
+	table->parents[table->parent_count++] = mount->parent;
 	major = (unsigned int)strtoul(field, &field, 10);
 	if (*field++ != ':')
 		return;
@@ -83,14 +99,14 @@ static void parse_line(char *line, struct table *table, dev_t nsfs)
 	end = strchr(field, ' ');
 	if (!end)
 		return;
-	mount->ino = netns__inode(field, (size_t)(end - field));
+	mount->ino = netns__parse_ino(field, (size_t)(end - field));
 	mount->path = end + 1;
 	end = strchr(mount->path, ' ');
 	if (!end || !mount->ino)
 		return;
 	*end = '\0';
-	decode(mount->path);
-	table->nets++;
+	decode_path(mount->path);
+	table->mount_count++;
 }
 
 static int compare_ids(const void *one, const void *other)
@@ -100,102 +116,120 @@ static int compare_ids(const void *one, const void *other)
 	return (a > b) - (a < b);
 }
 
-static int parse(struct table *table, dev_t nsfs)
+static int parse_table(struct table *table, dev_t nsfs)
 {
 	char *line, *end;
 	size_t lines = 0;
 
 	for (line = table->text; (end = strchr(line, '\n')); line = end + 1)
 		lines++;
-	/* One more: each line is first read into the place of the next. */
-	table->net = sys_alloc((lines + 1) * sizeof(*table->net));
+	/* One more: each line is parsed into the place of the next mount. */
+	table->mounts = sys_alloc((lines + 1) * sizeof(*table->mounts));
 	table->parents = sys_alloc((lines + 1) * sizeof(*table->parents));
-	if (!table->net || !table->parents)
+	if (!table->mounts || !table->parents)
 		return -ENOMEM;
 	for (line = table->text; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
 		parse_line(line, table, nsfs);
 	}
-	qsort(table->parents, table->mounts, sizeof(*table->parents),
+	qsort(table->parents, table->parent_count, sizeof(*table->parents),
 	      compare_ids);
 	return 0;
 }
 
 static bool is_parent(const struct table *table, uint32_t id)
 {
-	return bsearch(&id, table->parents, table->mounts, sizeof(id),
+	return bsearch(&id, table->parents, table->parent_count, sizeof(id),
 		       compare_ids);
 }
 
 /*
  * covered mounts
  *
- * Problem: the table lists also what another mount covers, at a path that
+ * Problem: the table also lists a mount that another one covers, at a path that
  * leads elsewhere.
  * Rejected: stat(2) of each path, which doubles the cost.
- * Solution: a mount on a file is covered where something is mounted on itself,
- * which makes it somebody's parent. Else its path leads to it where that of
- * its directory leads to the mount that the table calls its parent, which is
- * asked of the kernel once for all of one directory. Where it does not, or the
- * kernel does not tell (before Linux 5.8), the path itself is looked at: what
- * lies on a covered mount on the same file has that for a parent.
+ * Solution: a mount on a file is covered directly only by a mount on itself,
+ * and is then the parent of that. Otherwise its path leads to it if the path of
+ * its directory leads to its parent mount: the kernel is asked for that once
+ * for all mounts of one directory. If it does not lead there, or the kernel
+ * does not tell (before Linux 5.8), the path itself is looked at, because a
+ * mount on the same file may have a covered mount for its parent.
  */
 struct directory {
-	uint32_t parent; /* 0: of none */
+	uint32_t parent; /* mount; 0: none */
 	size_t size;
 	const char *path;
-	bool leads_here, is_rundir;
+	bool leads_to_parent, is_rundir;
 };
 
-/* What older kernels know of it. */
-void netns__place_of(const struct stat *st, struct sys_statx *sx)
+/* The directory at a path or, without one, behind a descriptor. */
+static int locate(struct location *location, int fd, const char *path)
 {
-	sx->ino = st->st_ino;
-	sx->dev_major = major(st->st_dev);
-	sx->dev_minor = minor(st->st_dev);
+	struct sys_statx sx = { 0 };
+	struct stat st;
+	int ret = path ? sys_locate(AT_FDCWD, path, 0, &sx)
+		       : sys_locate(fd, "", AT_EMPTY_PATH, &sx);
+
+	*location = (struct location) { 0 };
+	if (!ret) {
+		location->ino = sx.ino;
+		location->dev = makedev(sx.dev_major, sx.dev_minor);
+		location->has_mount = (sx.mask & SYS_STATX_MNT_ID) != 0;
+		location->mount = sx.mnt_id;
+	}
+	if (ret != -ENOSYS)
+		return ret;
+	ret = path ? sys_stat(path, &st) : sys_fstat(fd, &st);
+	if (!ret) {
+		location->ino = st.st_ino;
+		location->dev = st.st_dev;
+	}
+	return ret;
 }
 
-static bool same_file(const struct sys_statx *one,
-		      const struct sys_statx *other)
+int netns__locate_rundir(struct location *location, const char *rundir,
+			 struct netns_error *err)
 {
-	return one->ino == other->ino && one->dev_major == other->dev_major &&
-	       one->dev_minor == other->dev_minor;
+	char path[NETNS_PATH_SIZE];
+	int ret, fd = netns__rundir_open(path, rundir, O_PATH, err);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	ret = locate(location, fd, NULL);
+	sys_close(fd);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, path)
+		       : 0;
+}
+
+static bool is_same_directory(const struct location *one,
+			      const struct location *other)
+{
+	return one->ino && one->ino == other->ino && one->dev == other->dev &&
+	       (!one->has_mount || one->mount == other->mount);
 }
 
 static int look_at_directory(struct directory *dir, const char *path,
-			     size_t size, const struct sys_statx *rundir)
+			     size_t size, const struct location *rundir)
 {
 	char copy[NETNS_PATH_SIZE];
-	struct sys_statx sx = { 0 };
-	bool has_mount;
-	int ret = -ENAMETOOLONG;
+	struct location at = { 0 };
+	int ret = 0;
 
 	dir->path = path;
 	dir->size = size;
-	dir->leads_here = dir->is_rundir = false;
 	if (size < sizeof(copy)) {
 		memcpy(copy, path, size);
 		copy[size] = '\0';
-		ret = sys_locate(AT_FDCWD, size ? copy : "/", 0, &sx);
+		ret = locate(&at, -1, size ? copy : "/");
 	}
-	if (ret == -ENOSYS) {
-		struct stat st;
-
-		ret = sys_stat(size ? copy : "/", &st);
-		if (!ret)
-			netns__place_of(&st, &sx);
-	}
-	/* A way that is not the caller's is none; a shortage is another thing. */
-	if (ret < 0)
-		return ret == -ENOMEM ? ret : 0;
-	has_mount = (sx.mask & SYS_STATX_MNT_ID) != 0;
-	dir->leads_here = has_mount && sx.mnt_id == dir->parent;
-	dir->is_rundir = rundir->ino && same_file(&sx, rundir) &&
-			 (!has_mount || sx.mnt_id == rundir->mnt_id);
-	return 0;
+	dir->leads_to_parent = at.has_mount && at.mount == dir->parent;
+	dir->is_rundir = is_same_directory(&at, rundir);
+	/* A path that the caller can't follow leads nowhere. */
+	return ret == -ENOMEM ? ret : 0;
 }
 
-static int leads_to(const struct mount *mount, dev_t nsfs)
+static int leads_to_mount(const struct mount *mount, dev_t nsfs)
 {
 	struct stat st;
 	int ret = sys_fstatat(AT_FDCWD, mount->path, &st);
@@ -210,35 +244,34 @@ static int is_visible(const struct table *table, const struct mount *mount,
 {
 	if (is_parent(table, mount->id))
 		return 0;
-	return dir->leads_here ? 1 : leads_to(mount, nsfs);
+	return dir->leads_to_parent ? 1 : leads_to_mount(mount, nsfs);
 }
 
-static int list_mount(const struct mount *mount, const struct directory *dir,
-		      int visible, struct holders *holders)
+static int add_mount(const struct mount *mount, const struct directory *dir,
+		     bool visible, struct holders *holders)
 {
 	int ret = 0;
 
 	if (!visible)
-		return netns__hold_by(holders, mount->ino, HOLDER_UNSEEN, 0,
-				      "");
+		return netns__holders_add(holders, mount->ino, HOLDER_UNSEEN, 0,
+					  "");
 	if (dir->is_rundir)
-		ret = netns__hold_by(holders, mount->ino, HOLDER_NAME, 0,
-				     mount->path + dir->size + 1);
+		ret = netns__holders_add(holders, mount->ino, HOLDER_NAME, 0,
+					 mount->path + dir->size + 1);
 	if (!ret)
-		ret = netns__hold_by(holders, mount->ino, HOLDER_PATH, 0,
-				     mount->path);
+		ret = netns__holders_add(holders, mount->ino, HOLDER_PATH, 0,
+					 mount->path);
 	return ret;
 }
 
-static int list_mounts(const struct table *table, dev_t nsfs,
-		       const struct sys_statx *rundir, struct holders *holders)
+static int list_mounts(const struct table *table, struct mounts *mounts)
 {
 	struct directory dir = { .path = "" };
 	int ret = 0;
 	size_t i;
 
-	for (i = 0; i < table->nets && ret >= 0; i++) {
-		const struct mount *mount = &table->net[i];
+	for (i = 0; i < table->mount_count && ret >= 0; i++) {
+		const struct mount *mount = &table->mounts[i];
 		const char *name = strrchr(mount->path, '/');
 		size_t size = name ? (size_t)(name - mount->path) : 0;
 
@@ -246,20 +279,18 @@ static int list_mounts(const struct table *table, dev_t nsfs,
 		    memcmp(dir.path, mount->path, size) != 0) {
 			dir.parent = mount->parent;
 			ret = look_at_directory(&dir, mount->path, size,
-						rundir);
+						&mounts->rundir);
 			if (ret < 0)
 				break;
 		}
-		ret = is_visible(table, mount, &dir, nsfs);
+		ret = is_visible(table, mount, &dir, mounts->nsfs);
 		if (ret >= 0)
-			ret = list_mount(mount, &dir, ret, holders);
+			ret = add_mount(mount, &dir, ret, &mounts->found);
 	}
 	return ret;
 }
 
-/* *text is what the paths lie in, for the caller to free, also on failure. */
-int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
-		       struct holders *holders, char **text)
+int netns__scan_mounts(struct mounts *mounts)
 {
 	struct table table = { 0 };
 	int fd, ret;
@@ -267,14 +298,14 @@ int netns__scan_mounts(dev_t nsfs, const struct sys_statx *rundir,
 	fd = sys_openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY, 0);
 	if (fd < 0)
 		return fd;
-	ret = read_whole(fd, &table);
+	ret = read_table(fd, &table);
 	sys_close(fd);
 	if (!ret)
-		ret = parse(&table, nsfs);
+		ret = parse_table(&table, mounts->nsfs);
 	if (!ret)
-		ret = list_mounts(&table, nsfs, rundir, holders);
-	free(table.net);
+		ret = list_mounts(&table, mounts);
+	free(table.mounts);
 	free(table.parents);
-	*text = table.text;
+	mounts->text = table.text;
 	return ret;
 }

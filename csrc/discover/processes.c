@@ -7,27 +7,26 @@
 #include "sys.h"
 
 /*
- * One readlinkat(2) a process tells its namespace without opening anything;
- * one fstatat(2) how many threads it has, so that only those of processes with
- * several are read. The kernel takes microseconds for each, so from some
- * hundred processes on the walk is shared: whoever is free takes the next
- * batch of the directory.
+ * One readlinkat(2) tells a process's namespace and opens nothing. One
+ * fstatat(2) tells whether a process has several threads: only the threads of
+ * such a process are read. The kernel takes microseconds for each, so from some
+ * hundred processes on several threads share the walk: each worker takes the
+ * next batch of the directory.
  */
-#define BATCH_SIZE	2048 /* bytes; some 80 processes */
-#define BATCHES_ALONE	4
+#define BATCHES_ALONE	5 /* the first has hardly a process */
 #define HELPERS_AT_MOST 3
 
 struct shared {
-	pthread_mutex_t lock; /* of the directory's position and of aside */
+	pthread_mutex_t lock; /* of the position in proc, and of the flags */
 	int proc;
-	int what;
-	bool at_end, aside_taken;
+	bool at_end, second_task_taken;
 	atomic_bool failed;
 	struct scan *scan;
 };
 
 struct worker {
 	struct shared *shared;
+	struct sys_walk walk; /* the batch that it took */
 	struct holders found;
 	uint32_t hidden;
 	int32_t tid;
@@ -36,8 +35,8 @@ struct worker {
 	pthread_t thread;
 };
 
-/* The id that a name is; 0 for other names. */
-static int32_t number(const char *name)
+/* 0 for a name that is no id. */
+static int32_t parse_id(const char *name)
 {
 	int32_t id = 0;
 
@@ -46,9 +45,10 @@ static int32_t number(const char *name)
 	return *name ? 0 : id;
 }
 
-static char *put_number(char *to, int32_t id)
+/* "123" and the rest, in a third of the time that snprintf(3) takes. */
+static const char *write_path(char *buf, int32_t id, const char *rest)
 {
-	char digits[12];
+	char digits[12], *to = buf;
 	int count = 0;
 
 	do {
@@ -56,28 +56,13 @@ static char *put_number(char *to, int32_t id)
 	} while (id /= 10);
 	while (count)
 		*to++ = digits[--count];
-	return to;
-}
-
-/* "123/ns/net" at a third of what snprintf(3) takes. */
-static const char *below(char *buf, int32_t id, const char *rest)
-{
-	strcpy(put_number(buf, id), rest);
+	strcpy(to, rest);
 	return buf;
 }
 
-/*
- * The inode number, or 0 where there is none: gone, or on its way out and of
- * no namespace any more.
- */
-static int where(int dir, int32_t id, uint64_t *ino)
+static bool is_gone(int ret)
 {
-	char name[32], text[64];
-	int ret = sys_readlinkat(dir, below(name, id, "/ns/net"), text,
-				 sizeof(text));
-
-	*ino = ret > 0 ? netns__inode(text, (size_t)ret) : 0;
-	return ret == -ENOENT || ret == -ESRCH ? 0 : ret;
+	return ret == -ENOENT || ret == -ESRCH;
 }
 
 static bool is_refused(int ret)
@@ -85,176 +70,184 @@ static bool is_refused(int ret)
 	return ret == -EACCES || ret == -EPERM;
 }
 
+/* *ino is 0 where there is no namespace: a task that is gone, or ending. */
+static int read_ino(int dir, int32_t id, uint64_t *ino)
+{
+	char name[32], text[64];
+	int ret = sys_readlinkat(dir, write_path(name, id, "/ns/net"), text,
+				 sizeof(text));
+
+	*ino = ret > 0 ? netns__parse_ino(text, (size_t)ret) : 0;
+	return is_gone(ret) ? 0 : ret;
+}
+
+/* A thread is listed only where it is not in its main thread's namespace. */
 static int list_thread(struct worker *worker, int dir, int32_t tid,
 		       uint64_t main_ino)
 {
 	uint64_t ino;
-	int ret = where(dir, tid, &ino);
+	int ret = read_ino(dir, tid, &ino);
 
 	if (ret < 0)
 		return is_refused(ret) ? 0 : ret;
 	if (!ino || ino == main_ino)
 		return 0;
-	return netns__hold_by(&worker->found, ino, HOLDER_THREAD, tid, NULL);
+	return netns__holders_add(&worker->found, ino, HOLDER_THREAD, tid,
+				  NULL);
 }
-
-/*
- * A directory's entries that are numbers, a batch at a time: how many of ids[]
- * were filled, 0 at the end.
- */
-static int next_ids(int dir, int32_t *ids)
-{
-	char batch[BATCH_SIZE] __attribute__((aligned(8)));
-	const struct sys_dirent *entry;
-	int offset, ret, count = 0;
-
-	do {
-		ret = sys_getdents(dir, batch, sizeof(batch));
-		for (offset = 0; offset < ret; offset += entry->size) {
-			entry = (const void *)(batch + offset);
-			ids[count] = number(entry->name);
-			count += ids[count] > 0;
-		}
-	} while (ret > 0 && !count);
-	/* A directory of threads whose process is gone is at its end. */
-	return ret < 0 && ret != -ENOENT ? ret : count;
-}
-
-#define BATCH_IDS (BATCH_SIZE / 24 + 1)
 
 static int list_threads(struct worker *worker, int32_t pid, uint64_t main_ino)
 {
-	int32_t ids[BATCH_IDS];
+	struct sys_walk walk;
+	const char *entry;
 	char name[32];
-	int dir, count, i, ret = 0;
+	int dir, read, ret = 0;
+	int32_t tid;
 
-	dir = sys_openat(worker->shared->proc, below(name, pid, "/task"),
+	dir = sys_openat(worker->shared->proc, write_path(name, pid, "/task"),
 			 O_RDONLY | O_DIRECTORY, 0);
-	if (dir == -ENOENT || dir == -ESRCH || is_refused(dir))
+	if (is_gone(dir) || is_refused(dir))
 		return 0;
 	if (dir < 0)
 		return dir;
-	do {
-		count = next_ids(dir, ids);
-		for (i = 0; i < count && !ret; i++) {
-			if (ids[i] != pid)
-				ret = list_thread(worker, dir, ids[i],
-						  main_ino);
-		}
-	} while (count > 0 && !ret);
+	sys_begin_walk(&walk, dir);
+	while (!ret && (entry = sys_next_name(&walk, &read))) {
+		tid = parse_id(entry);
+		if (tid > 0 && tid != pid)
+			ret = list_thread(worker, dir, tid, main_ino);
+	}
 	sys_close(dir);
-	return count < 0 ? count : ret;
+	return ret < 0 ? ret : read;
+}
+
+/* 1, 0 or -errno. /task has two links more than there are threads. */
+static int has_threads(struct worker *worker, int32_t pid)
+{
+	struct stat st;
+	char name[32];
+	int ret = sys_fstatat(worker->shared->proc,
+			      write_path(name, pid, "/task"), &st);
+
+	if (ret < 0)
+		return is_gone(ret) || is_refused(ret) ? 0 : ret;
+	return st.st_nlink > 3;
 }
 
 /* A process whose main thread has ended has no namespace, but threads. */
 static int list_process(struct worker *worker, int32_t pid)
 {
-	struct shared *shared = worker->shared;
-	struct stat st;
-	char name[32];
 	uint64_t ino;
 	int ret;
 
-	ret = where(shared->proc, pid, &ino);
+	ret = read_ino(worker->shared->proc, pid, &ino);
 	if (is_refused(ret)) {
 		worker->hidden++;
 		return 0;
 	}
 	if (ret >= 0 && ino)
-		ret = netns__hold_by(&worker->found, ino, HOLDER_PROCESS, pid,
-				     NULL);
-	if (ret < 0 || !(shared->what & NETNS_THREADS))
+		ret = netns__holders_add(&worker->found, ino, HOLDER_PROCESS,
+					 pid, NULL);
+	if (ret < 0 || !(worker->shared->scan->what & NETNS_THREADS))
 		return ret;
-	ret = sys_fstatat(shared->proc, below(name, pid, "/task"), &st);
+	ret = has_threads(worker, pid);
 	if (ret < 0)
-		return ret == -ENOENT || ret == -ESRCH || is_refused(ret) ? 0
-									  : ret;
-	return st.st_nlink > 3 || !ino ? list_threads(worker, pid, ino) : 0;
+		return ret;
+	return ret || !ino ? list_threads(worker, pid, ino) : 0;
 }
 
-static int next_batch(struct shared *shared, int32_t *ids)
+static int take_batch(struct worker *worker)
 {
+	struct shared *shared = worker->shared;
 	int ret = 0;
 
 	pthread_mutex_lock(&shared->lock);
 	if (!shared->at_end) {
-		ret = next_ids(shared->proc, ids);
+		ret = sys_read_batch(&worker->walk);
 		shared->at_end = ret <= 0;
 	}
 	pthread_mutex_unlock(&shared->lock);
 	return ret;
 }
 
-static void do_aside(struct worker *worker)
+static int list_batch(struct worker *worker)
 {
-	struct shared *shared = worker->shared;
-	bool mine;
+	const char *name;
+	int32_t pid;
+	int ret = 0;
 
-	pthread_mutex_lock(&shared->lock);
-	mine = !shared->aside_taken;
-	shared->aside_taken = true;
-	pthread_mutex_unlock(&shared->lock);
-	if (mine)
-		worker->ret = shared->scan->aside(shared->scan->argument);
-	if (worker->ret < 0)
-		worker->step = NETNS_STEP_READ_MOUNTS;
+	while (ret >= 0 && (name = sys_next_in_batch(&worker->walk))) {
+		pid = parse_id(name);
+		if (pid > 0)
+			ret = list_process(worker, pid);
+	}
+	return ret;
 }
 
-/* How many batches; less than at_most only at the end. */
-static int work(struct worker *worker, int at_most)
+/* Lists up to at_most batches; returns whether there may be more. */
+static bool list_batches(struct worker *worker, int at_most)
 {
-	int32_t ids[BATCH_IDS];
-	int batches, count, i, ret = 0;
+	struct shared *shared = worker->shared;
+	int listed, ret = 1;
 
-	for (batches = 0; batches < at_most; batches++) {
-		if (atomic_load(&worker->shared->failed))
-			break;
-		count = next_batch(worker->shared, ids);
-		if (count <= 0) {
-			ret = count;
-			break;
-		}
-		for (i = 0; i < count && ret >= 0; i++)
-			ret = list_process(worker, ids[i]);
-		if (ret < 0)
-			break;
+	while (ret > 0 && at_most-- > 0 && !atomic_load(&shared->failed)) {
+		ret = take_batch(worker);
+		listed = ret > 0 ? list_batch(worker) : 0;
+		if (listed < 0)
+			ret = listed;
 	}
 	if (ret < 0) {
 		worker->ret = ret;
 		worker->step = NETNS_STEP_READ_PROCESSES;
-		atomic_store(&worker->shared->failed, true);
+		atomic_store(&shared->failed, true);
 	}
-	return batches;
+	return ret > 0;
 }
 
-static void *help(void *argument)
+static void do_second_task(struct worker *worker)
 {
-	struct worker *worker = argument;
+	struct shared *shared = worker->shared;
+	struct scan *scan = shared->scan;
+	bool mine;
+
+	pthread_mutex_lock(&shared->lock);
+	mine = !shared->second_task_taken;
+	shared->second_task_taken = true;
+	pthread_mutex_unlock(&shared->lock);
+	if (mine)
+		worker->ret = scan->second_task(scan->second_arg);
+	if (worker->ret < 0)
+		worker->step = scan->second_step;
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *worker = arg;
 
 	worker->tid = sys_gettid();
-	do_aside(worker);
+	do_second_task(worker);
 	if (!worker->ret)
-		work(worker, INT32_MAX);
+		list_batches(worker, INT32_MAX);
 	return NULL;
 }
 
-/* As many as start; none is missed. */
-static int start_helpers(struct worker *workers)
+/* Returns how many started; the walk is complete with any number of them. */
+static int start_workers(struct worker *workers)
 {
 	cpu_set_t cpus;
 	int wanted, count = 0;
 
 	CPU_ZERO(&cpus);
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
-		CPU_ZERO(&cpus); /* more CPUs than it has room for */
+		CPU_ZERO(&cpus); /* there are more CPUs than it has room for */
 	wanted = CPU_COUNT(&cpus) - 1;
 	while (count < wanted && count < HELPERS_AT_MOST &&
-	       !netns__start(&workers[count].thread, help, &workers[count]))
+	       !netns__helper_start(&workers[count].thread, HELPER_STACK,
+				    worker_main, &workers[count]))
 		count++;
 	return count;
 }
 
-/* The walkers themselves are not what is looked for. */
+/* The scan must not report its own threads. */
 static bool is_worker(const struct worker *workers, const struct holder *holder)
 {
 	int i;
@@ -267,7 +260,7 @@ static bool is_worker(const struct worker *workers, const struct holder *holder)
 	return false;
 }
 
-static int collect(struct scan *scan, const struct worker *workers)
+static int collect_found(struct scan *scan, const struct worker *workers)
 {
 	const struct holder *held;
 	size_t i;
@@ -281,19 +274,33 @@ static int collect(struct scan *scan, const struct worker *workers)
 		for (i = 0; i < workers[w].found.count && !ret; i++) {
 			scan->step = NETNS_STEP_ALLOCATE;
 			if (!is_worker(workers, &held[i]))
-				ret = netns__hold_by(&scan->found, held[i].ino,
-						     held[i].kind, held[i].id,
-						     NULL);
+				ret = netns__holders_add(
+					&scan->found, held[i].ino, held[i].kind,
+					held[i].id, NULL);
 		}
 	}
 	return ret;
 }
 
-int netns__scan(struct scan *scan)
+static void walk_processes(struct worker *workers)
+{
+	int i, started = 0;
+
+	if (list_batches(&workers[0], BATCHES_ALONE)) {
+		started = start_workers(&workers[1]);
+		list_batches(&workers[0], INT32_MAX);
+	}
+	if (!workers[0].ret)
+		do_second_task(&workers[0]);
+	for (i = 1; i <= started; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+int netns__scan_processes(struct scan *scan)
 {
 	struct worker workers[1 + HELPERS_AT_MOST] = { 0 };
-	struct shared shared = { .what = scan->what, .scan = scan };
-	int i, ret, helpers = 0;
+	struct shared shared = { .scan = scan };
+	int i, ret;
 
 	shared.proc = ret =
 		sys_openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
@@ -302,18 +309,13 @@ int netns__scan(struct scan *scan)
 		return ret;
 	}
 	pthread_mutex_init(&shared.lock, NULL);
-	shared.aside_taken = !scan->aside;
-	for (i = 0; i <= HELPERS_AT_MOST; i++)
+	shared.second_task_taken = !scan->second_task;
+	for (i = 0; i <= HELPERS_AT_MOST; i++) {
 		workers[i].shared = &shared;
-	if (work(&workers[0], BATCHES_ALONE) == BATCHES_ALONE) {
-		helpers = start_helpers(&workers[1]);
-		work(&workers[0], INT32_MAX);
+		sys_begin_walk(&workers[i].walk, shared.proc);
 	}
-	if (!workers[0].ret)
-		do_aside(&workers[0]);
-	for (i = 1; i <= helpers; i++)
-		pthread_join(workers[i].thread, NULL);
-	ret = collect(scan, workers);
+	walk_processes(workers);
+	ret = collect_found(scan, workers);
 	for (i = 0; i <= HELPERS_AT_MOST; i++)
 		free(workers[i].found.held);
 	pthread_mutex_destroy(&shared.lock);

@@ -155,7 +155,7 @@ PyObject *ffi_do(PyObject *obj, PyObject *const *args, Py_ssize_t count,
 		return NULL;
 	SWITCH(0, guard = netns_enter(((struct handle *)obj)->ns, &err));
 	if (guard < 0)
-		return netns__may_not_return((int)guard, &err)
+		return guard == -EPERM && err.step == NETNS_STEP_CHECK_RETURN
 			     ? do_in_thread(obj, args, count, names)
 			     : ffi_fail(&err);
 	result = call_inside(obj, args, count, names);

@@ -184,11 +184,15 @@ static int parse_target(PyObject *args, const char **rundir,
 static int set_name(struct handle *self, const char *rundir, const char *target)
 {
 	PyObject *name = NULL, *whole, *old_name, *old_path;
-	char path[NETNS_PATH_SIZE];
+	char dir[NETNS_PATH_SIZE], path[NETNS_PATH_SIZE + 1 + 255];
 	bool is_name = !strchr(target, '/');
 
-	if (is_name && netns__path(path, rundir, target) < 0)
+	if (is_name &&
+	    (!netns__is_name(target) || netns__rundir_text(dir, rundir) < 0))
 		return 0;
+	if (is_name)
+		snprintf(path, sizeof(path), "%s%s%s", dir,
+			 strcmp(dir, "/") ? "/" : "", target);
 	whole = PyUnicode_DecodeFSDefault(is_name ? path : target);
 	if (whole && is_name)
 		name = PyUnicode_DecodeFSDefault(target);

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handles on namespaces that exist: opened, and checked for their type. */
+#include <stdio.h>
+#include <string.h>
+
+#include "internal.h"
+#include "sys.h"
+
+/* 1 for a file of nsfs, 0 for any other. */
+static int is_nsfs(int fd)
+{
+	struct statfs sf;
+	int ret = sys_fstatfs(fd, &sf);
+
+	return ret < 0 ? ret : (unsigned long)sf.f_type == SYS_NSFS_MAGIC;
+}
+
+/*
+ * Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type, and
+ * the link to a mounted namespace has its path for a text. Such a namespace
+ * passes here: setns(2), which expects a network namespace, refuses any other.
+ */
+static int read_type_from_link(int fd)
+{
+	char path[FD_PATH_SIZE], text[8];
+	int ret = sys_readlinkat(AT_FDCWD, netns__fd_path(path, fd), text,
+				 sizeof(text));
+
+	if (ret < 0)
+		return ret;
+	return text[0] == '/' || (ret > 5 && !memcmp(text, "net:[", 5))
+		     ? CLONE_NEWNET
+		     : 0;
+}
+
+/* For a file of nsfs: 0, or -EINVAL for a namespace of another type. */
+static int check_nsfs_type(int fd)
+{
+	int ret = sys_ioctl(fd, SYS_NS_GET_NSTYPE);
+
+	if (ret == -ENOTTY)
+		ret = read_type_from_link(fd);
+	if (ret < 0)
+		return ret;
+	return ret == CLONE_NEWNET ? 0 : -EINVAL;
+}
+
+/* Another driver may give the request's number another meaning. */
+int netns__check_type(int fd)
+{
+	int ret = is_nsfs(fd);
+
+	if (ret > 0)
+		return check_nsfs_type(fd);
+	return ret < 0 ? ret : -EINVAL;
+}
+
+/* As netns__wrap(), for a descriptor of any kind. */
+static int wrap_checked(int fd, const char *path, struct netns **ns,
+			struct netns_error *err)
+{
+	int ret = netns__check_type(fd);
+
+	if (ret < 0) {
+		sys_close(fd);
+		return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
+	}
+	return netns__wrap(fd, ns, err);
+}
+
+/*
+ * Opens the nsfs file of an O_PATH descriptor for use. Without /proc the name
+ * must be opened once more and may by then be another file: O_NONBLOCK keeps
+ * that from blocking, and *same tells the caller to check it again.
+ */
+static int reopen_file(int peek, int dir, const char *name, bool *same)
+{
+	char path[FD_PATH_SIZE];
+	int ret = sys_openat(AT_FDCWD, netns__fd_path(path, peek), O_RDONLY, 0);
+
+	*same = ret != -ENOENT;
+	return *same ? ret
+		     : sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+				  0);
+}
+
+int netns__open_file(int dir, const char *name, int follow, struct stat *st,
+		     struct netns_error *err, const char *path)
+{
+	int peek, fd, ret;
+	bool same;
+
+	peek = sys_openat(dir, name, O_PATH | follow, 0);
+	if (peek < 0)
+		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
+	ret = is_nsfs(peek);
+	if (ret <= 0) {
+		if (!ret)
+			ret = sys_fstat(peek, st);
+		sys_close(peek);
+		return netns__fail(err, ret < 0 ? ret : -EINVAL,
+				   NETNS_STEP_CHECK_TYPE, path);
+	}
+	fd = reopen_file(peek, dir, name, &same);
+	sys_close(peek);
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
+	ret = same ? check_nsfs_type(fd) : netns__check_type(fd);
+	if (!ret)
+		return fd;
+	sys_close(fd);
+	return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
+}
+
+static int open_name(const char *rundir, const char *name,
+		     struct netns_error *err)
+{
+	struct stat st = { 0 };
+	struct place place;
+	int fd, ret;
+
+	ret = netns__place_open(&place, rundir, name, PLACE_READ, err);
+	if (ret < 0)
+		return ret;
+	fd = netns__open_file(place.dir, place.name, O_NOFOLLOW, &st, err,
+			      place.path);
+	if (fd == -EINVAL && netns__is_leftover(&st))
+		fd = netns__fail(err, -ENOENT, NETNS_STEP_OPEN_TARGET,
+				 place.path);
+	netns__place_close(&place);
+	return fd;
+}
+
+int netns_open(const char *rundir, const char *target, struct netns **ns,
+	       struct netns_error *err)
+{
+	struct stat st;
+	int fd, ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	fd = strchr(target, '/')
+		   ? netns__open_file(AT_FDCWD, target, 0, &st, err, target)
+		   : open_name(rundir, target, err);
+	return fd < 0 ? fd : netns__wrap(fd, ns, err);
+}
+
+/* In the /proc of another pid namespace an id is another process, or none. */
+static bool is_proc_ours(void)
+{
+	char text[16];
+	int ret =
+		sys_readlinkat(AT_FDCWD, "/proc/self", text, sizeof(text) - 1);
+
+	if (ret <= 0)
+		return false;
+	text[ret] = '\0';
+	return atoi(text) == getpid();
+}
+
+/*
+ * tid 0 is the process's main thread. A thread's pidfd does not tell which
+ * process the thread belongs to, so tgkill(2) checks that.
+ */
+static int open_task_by_pidfd(int pid, int tid)
+{
+	int fd = netns__open_by_pidfd(tid ? tid : pid,
+				      tid ? SYS_PIDFD_THREAD : 0);
+	int ret;
+
+	if (fd == -ENOTTY || (tid && fd == -EINVAL))
+		return -ENOSYS; /* before Linux 6.11; 6.9 for threads */
+	if (fd < 0 || !tid)
+		return fd;
+	ret = sys_tgkill(pid ? pid : getpid(), tid);
+	if (ret != -ESRCH)
+		return fd;
+	sys_close(fd);
+	return ret;
+}
+
+static int open_task(const char *path, int pid, int tid, struct netns **ns,
+		     struct netns_error *err)
+{
+	int fd = is_proc_ours() ? sys_openat(AT_FDCWD, path, O_RDONLY, 0)
+				: open_task_by_pidfd(pid, tid);
+
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
+	return wrap_checked(fd, path, ns, err);
+}
+
+int netns_from_pid(int32_t pid, struct netns **ns, struct netns_error *err)
+{
+	char path[64];
+	int ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	if (pid < 1)
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
+				   NULL);
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	return open_task(path, pid, 0, ns, err);
+}
+
+int netns_from_thread(int32_t pid, int32_t tid, struct netns **ns,
+		      struct netns_error *err)
+{
+	char path[64];
+	int ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	if (tid < 1 || pid < 0)
+		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ARGUMENT,
+				   NULL);
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/net", pid,
+			 tid);
+	else
+		snprintf(path, sizeof(path), "/proc/self/task/%d/ns/net", tid);
+	return open_task(path, pid, tid, ns, err);
+}
+
+int netns_from_fd(int fd, struct netns **ns, struct netns_error *err)
+{
+	int copy, ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	copy = sys_dup(fd);
+	if (copy < 0)
+		return netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL);
+	return wrap_checked(copy, NULL, ns, err);
+}
+
+int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err)
+{
+	int fd, copy, ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	fd = netns__fd_get(ns, err);
+	if (fd < 0)
+		return fd;
+	copy = sys_dup(fd);
+	netns__fd_put(ns);
+	return copy < 0 ? netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL)
+			: netns__wrap(copy, made, err);
+}
+
+/* A file that is no socket may give the request's number another meaning. */
+int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
+{
+	struct stat st;
+	int ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	ret = sys_fstat(fd, &st);
+	if (!ret)
+		ret = S_ISSOCK(st.st_mode) ? sys_ioctl(fd, SYS_SIOCGSKNS)
+					   : -ENOTSOCK;
+	if (ret < 0)
+		return netns__fail(err, ret, NETNS_STEP_OPEN_SOCKET, NULL);
+	return netns__wrap(ret, ns, err);
+}
+
+int netns_current(struct netns **ns, struct netns_error *err)
+{
+	int fd, ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	ret = netns__open_own(&fd, err);
+	return ret < 0 ? ret : netns__wrap(fd, ns, err);
+}
+
+int64_t netns_owner_uid(struct netns *ns, struct netns_error *err)
+{
+	int fd, userns, ret;
+	uid_t uid = 0;
+
+	ret = netns__thread_check(err);
+	if (ret < 0)
+		return ret;
+	fd = netns__fd_get(ns, err);
+	if (fd < 0)
+		return fd;
+	userns = ret = sys_ioctl(fd, SYS_NS_GET_USERNS);
+	if (userns >= 0) {
+		ret = sys_owner_uid(userns, &uid);
+		sys_close(userns);
+	}
+	netns__fd_put(ns);
+	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_FIND_OWNER, NULL)
+		       : (int64_t)uid;
+}
