@@ -4,32 +4,33 @@
  *
  * Conventions
  *
- * Returns: every call that can fail returns 0 or a value >= 0, or a negative
- * errno. errno itself is promised to no one. Nothing here prints, exits or
- * aborts (but see netns_abort_when_stranded()).
+ * Returns: a call that can fail returns 0 or a value >= 0, or a negative errno.
+ * The value of errno itself is not specified. The library never prints, exits
+ * or aborts (but see netns_abort_when_stranded()).
  *
  * Errors: a call that takes `struct netns_error *err` fills it on failure with
  * the errno (positive), the step that failed and the path concerned, and leaves
- * it untouched on success. NULL is accepted. Besides the errors a call names,
- * any call may give EMFILE, ENFILE or ENOMEM, and, on a thread that could not
- * be brought home, ENOTRECOVERABLE (NETNS_STEP_CHECK_STRANDED).
+ * it untouched on success. NULL is accepted. Besides the errors that a call
+ * lists, any call may fail with EMFILE, ENFILE or ENOMEM, and, on a thread that
+ * could not be brought home, with ENOTRECOVERABLE (NETNS_STEP_CHECK_STRANDED).
  *
  * Threads: a network namespace is a property of a thread. enter, leave, set,
  * current and host concern the calling thread alone. Every call may be made
- * from any thread at any time; a handle may be shared by threads, and
- * netns_close() may race any other use of it. A child of fork() may go on
- * where its parent was, also inside a guard; what another thread was about to
- * use or to open at the fork stays open in the child until that ends or execs.
+ * from any thread at any time; threads may share a handle, and netns_close()
+ * may race any other use of it. A child of fork() may go on where its parent
+ * was, also inside a guard. A descriptor that another thread was about to use
+ * or to open at the fork stays open in the child until the child ends or execs.
  *
- * Descriptors: close-on-exec, all of them. Each thread that enters keeps two:
- * its ns/net link and its home; and while it is in a body from which it has
- * entered further, one for that. They are closed when the thread ends.
+ * Descriptors: all are close-on-exec. Each thread that enters keeps two: its
+ * ns/net link and its home. While it is in a body from which it has entered
+ * further, it keeps one more for that body. They are closed when the thread
+ * ends.
  *
  * Targets: a target without '/' is a name in the run directory, of 1 to 255
- * bytes and neither "." nor ".."; one with '/' is a path. `rundir` is the run
- * directory; NULL means the one that netns_rundir() gives.
+ * bytes and neither "." nor ".."; a target with '/' is a path. `rundir` is the
+ * run directory; NULL means the directory that netns_rundir() gives.
  *
- * Kernel: 4.9 and later. Newer calls are used where they are found.
+ * Kernel: 4.9 and later. Newer calls are used where the kernel has them.
  */
 #ifndef NETNS_H
 #define NETNS_H
@@ -47,56 +48,79 @@ extern "C" {
 #pragma GCC visibility push(default)
 #endif
 
-/* What stands between the marks is also the cdef of the Python binding. */
+/* The Python binding reads its cdef between these marks. */
 /* cdef: begin */
 
 #define NETNS_PATH_SIZE 4096
 
 /*
- * A handle on a network namespace; it keeps the namespace alive. NULL serves
- * as a closed one.
+ * A handle on a network namespace; it keeps the namespace alive. NULL counts as
+ * a closed handle.
  */
 struct netns;
 
 /* The step of an operation that failed. */
 enum netns_step {
 	NETNS_STEP_NONE,
+
+	/* argument and memory */
 	NETNS_STEP_CHECK_ARGUMENT,
-	NETNS_STEP_CHECK_STRANDED,
-	NETNS_STEP_USE_HANDLE,
-	NETNS_STEP_SET_UP_THREAD,
 	NETNS_STEP_ALLOCATE,
+
+	/* thread */
+	NETNS_STEP_CHECK_STRANDED,
+	NETNS_STEP_SET_UP_THREAD,
+	NETNS_STEP_START_THREAD,
 	NETNS_STEP_OPEN_HOME,
+
+	/* handle */
+	NETNS_STEP_USE_HANDLE,
+	NETNS_STEP_IDENTIFY,
+	NETNS_STEP_FIND_OWNER,
+
+	/* switch */
 	NETNS_STEP_CHECK_RETURN,
 	NETNS_STEP_ENTER,
 	NETNS_STEP_CHECK_ORDER,
 	NETNS_STEP_RETURN,
+
+	/* open */
 	NETNS_STEP_OPEN_TARGET,
 	NETNS_STEP_CHECK_TYPE,
-	NETNS_STEP_IDENTIFY,
-	NETNS_STEP_START_THREAD,
-	NETNS_STEP_UNSHARE,
-	NETNS_STEP_OPEN_NEW,
+	NETNS_STEP_OPEN_SOCKET,
+
+	/* run directory */
 	NETNS_STEP_MAKE_RUNDIR,
 	NETNS_STEP_OPEN_RUNDIR,
 	NETNS_STEP_LOCK_RUNDIR,
 	NETNS_STEP_SHARE_RUNDIR,
+	NETNS_STEP_LIST,
+
+	/* create and delete */
+	NETNS_STEP_UNSHARE,
+	NETNS_STEP_OPEN_NEW,
 	NETNS_STEP_MAKE_MOUNT_POINT,
 	NETNS_STEP_BIND,
 	NETNS_STEP_UNMOUNT,
 	NETNS_STEP_UNLINK,
-	NETNS_STEP_LIST,
-	NETNS_STEP_READ_MOUNTS,
-	NETNS_STEP_READ_PROCESSES,
-	NETNS_STEP_OPEN_SOCKET,
-	NETNS_STEP_FIND_OWNER,
+
+	/* socket */
+	NETNS_STEP_MAKE_SOCKET,
 	NETNS_STEP_ASK_COOKIE,
+
+	/* nsid */
 	NETNS_STEP_GET_NSID,
 	NETNS_STEP_SET_NSID,
+
+	/* exec */
 	NETNS_STEP_UNSHARE_MOUNTS,
 	NETNS_STEP_MOUNT_SYSFS,
 	NETNS_STEP_BIND_CONFIGURATION,
-	NETNS_STEP_MAKE_SOCKET,
+
+	/* discovery */
+	NETNS_STEP_READ_MOUNTS,
+	NETNS_STEP_READ_PROCESSES,
+
 	NETNS_STEP_COUNT
 };
 
@@ -107,19 +131,21 @@ struct netns_error {
 };
 
 /*
- * The step in words, as "enter the namespace". Never NULL. Any thread.
+ * netns_step_text - the step in words, as "enter the namespace"
+ *
+ * Never NULL.
  */
 const char *netns_step_text(int step);
 
 /*
- * The version of the library, as "1.2.3". Any thread.
+ * netns_version - the version of the library, as "1.2.3"
  */
 const char *netns_version(void);
 
 /*
  * netns_current - a handle on the calling thread's namespace
  *
- * Errors: ENOSYS where neither /proc nor PIDFD_GET_NET_NAMESPACE is there.
+ * Errors: ENOSYS where both /proc and PIDFD_GET_NET_NAMESPACE are missing.
  * Privilege: none.
  * Source: namespaces(7), proc_pid_ns(5); pidfd ioctl: Linux 6.11, 5b08bd408534.
  */
@@ -128,11 +154,11 @@ int netns_current(struct netns **ns, struct netns_error *err);
 /*
  * netns_new - a handle on a new, nameless namespace
  *
- * It is gone with its last handle, thread and socket. The calling thread is in
- * it for the one call (so is a signal handler that runs on it meanwhile) and
- * home again; the way back is known before, as by netns_enter(). Where it could
- * not come home, a thread made for the purpose, all signals blocked, goes
- * instead.
+ * The namespace ends with its last handle, thread and socket. The calling
+ * thread is inside during the call, and so is a signal handler that runs on it
+ * meanwhile. Before it moves the thread, the library checks that the thread is
+ * allowed to return, as netns_enter() does. Where the thread is not, a thread
+ * that is made for the call, with all signals blocked, makes the namespace.
  *
  * Errors: EPERM; ENOSPC (user.max_net_namespaces); EAGAIN (no thread); those
  * of netns_leave() with NETNS_STEP_RETURN.
@@ -144,12 +170,12 @@ int netns_new(struct netns **ns, struct netns_error *err);
 /*
  * netns_create - a new namespace with a name, as `ip netns add` makes it
  *
- * The run directory is made and shared if need be, under the lock that
- * iproute2 takes. The name is either absent or a working namespace; an empty
- * file left by a creator that died is taken over.
+ * The run directory is made and shared if it is not yet, under the lock that
+ * iproute2 takes. For others, the name is either absent or a working namespace.
+ * An empty file that a dead creator left is used as the mount point.
  *
  * Errors: EEXIST; EINVAL (not a name); EPERM, EACCES; ENOSPC (also
- * fs.mount-max); EINTR (a signal while waiting for the lock; nothing is left).
+ * fs.mount-max); EINTR (a signal while waiting for the lock: nothing is left).
  * Privilege: CAP_SYS_ADMIN, also over the mount namespace; write access to the
  * run directory.
  * Source: ip-netns(8); open_tree(2) and move_mount(2) from Linux 5.2, mount(2)
@@ -161,24 +187,25 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 /*
  * netns_open - a handle on the namespace at a name or a path
  *
- * The file is looked at before it is opened, so that FIFOs do not block and
- * devices do not act; its type is asked of the descriptor, not of the path.
- * A name is never followed as a symbolic link.
+ * The library looks at the file before it opens it, so that FIFOs do not block
+ * and devices do not act, and asks the descriptor for the type, not the path.
+ * A name that is a symbolic link is refused.
  *
- * Errors: ENOENT, also for a name whose creator is not done or died; EINVAL
- * with NETNS_STEP_CHECK_TYPE (not a network namespace); EACCES.
- * Privilege: search permission; for /proc/PID paths that of ptrace(2) reads.
+ * Errors: ENOENT, also for a name that its creator has not bound; EINVAL with
+ * NETNS_STEP_CHECK_TYPE (not a network namespace); EACCES.
+ * Privilege: search permission; for /proc/PID paths what ptrace(2) asks for
+ * PTRACE_MODE_READ.
  * Source: ioctl_ns(2): NS_GET_NSTYPE from Linux 4.11, the link's text before.
  */
 int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err);
 
 /*
- * netns_from_pid - the namespace of a process's main thread (or, for the id of
- * another thread, of that one)
- * netns_from_thread - that of one thread; pid 0 is the calling process
+ * netns_from_pid - the namespace of a process's main thread
+ * netns_from_thread - the namespace of a thread; pid 0 is the calling process
  *
- * The id is looked up once, so its reuse can't mix two processes up.
+ * netns_from_pid() also takes the id of another thread. The id is looked up
+ * once, so a process that reuses it can't be mixed up with the first.
  *
  * Errors: ENOENT or ESRCH (no such process or thread); EACCES, EPERM; EINVAL
  * (an id below 1, or a negative pid).
@@ -202,7 +229,7 @@ int netns_from_fd(int fd, struct netns **ns, struct netns_error *err);
 /*
  * netns_dup - another handle on the same namespace
  *
- * Safe beside a netns_close() of ns on another thread.
+ * Safe while another thread closes ns.
  *
  * Errors: EBADF (closed).
  * Privilege: none.
@@ -212,27 +239,26 @@ int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err);
 /*
  * netns_from_socket - the namespace that a socket lives in
  *
- * Errors, with NETNS_STEP_OPEN_SOCKET: EBADF; ENOTSOCK; EPERM; ENOTTY (a kind
- * of socket, or a kernel, that does not tell).
+ * Errors, with NETNS_STEP_OPEN_SOCKET: EBADF; ENOTSOCK; EPERM; ENOTTY (the kind
+ * of socket, or the kernel, does not tell).
  * Privilege: CAP_NET_ADMIN in the user namespace that owns the namespace.
  * Source: SIOCGSKNS, Linux 4.10, c62cce2caee5.
  */
 int netns_from_socket(int fd, struct netns **ns, struct netns_error *err);
 
 /*
- * netns_close - give up the namespace; the handle answers EBADF from now on
+ * netns_close - let go of the namespace; the handle gives EBADF from now on
  *
- * Idempotent, and safe against any other use on another thread, which either
- * still runs in this namespace or gets EBADF: the descriptor is closed when
- * the last such use is over and so is never reused under it. The handle's
- * memory stays until netns_unref(). On a handle from netns_host() it does
- * nothing.
+ * Idempotent. Closing a handle while another thread uses it is safe: that
+ * thread still runs in this namespace or gets EBADF, and never uses a reused
+ * descriptor, because the last user closes it. The handle's memory stays until
+ * netns_unref(). On a handle from netns_host() it does nothing.
  */
 void netns_close(struct netns *ns);
 
 /*
- * netns_ref - one more owner of the handle's memory; returns ns
- * netns_unref - one owner less; the last one closes and frees
+ * netns_ref - add an owner of the handle's memory; returns ns
+ * netns_unref - remove an owner; the last one closes the handle and frees it
  */
 struct netns *netns_ref(struct netns *ns);
 void netns_unref(struct netns *ns);
@@ -240,8 +266,9 @@ void netns_unref(struct netns *ns);
 /*
  * netns_fd - the handle's own descriptor, valid until netns_close(), or -EBADF
  * netns_is_closed - 1 or 0
- * netns_ino, netns_dev - identity of the namespace; known also after closing.
- * An inode number is reused once its namespace is gone.
+ * netns_ino, netns_dev - the identity of the namespace, also after closing
+ *
+ * The kernel reuses an inode number once its namespace has ended.
  */
 int netns_fd(const struct netns *ns);
 int netns_is_closed(const struct netns *ns);
@@ -254,7 +281,7 @@ uint64_t netns_dev(const struct netns *ns);
  * Returns the user id of the creator of the user namespace that owns the
  * namespace, as the caller's user namespace maps it.
  *
- * Errors, with NETNS_STEP_FIND_OWNER: EPERM (the owner is not the caller's
+ * Errors, with NETNS_STEP_FIND_OWNER: EPERM (the owner is neither the caller's
  * user namespace nor a descendant of it, so the kernel does not tell); ENOTTY
  * before Linux 4.11. EBADF (closed).
  * Privilege: none.
@@ -263,13 +290,13 @@ uint64_t netns_dev(const struct netns *ns);
 int64_t netns_owner_uid(struct netns *ns, struct netns_error *err);
 
 /*
- * netns_cookie - the kernel's number for the namespace, never given twice
+ * netns_cookie - the kernel's number for the namespace, which is never reused
  *
- * Asked of a socket made inside, on a thread made for the purpose: the calling
- * thread does not move.
+ * A socket that is made inside, as by netns_socket(), tells it.
  *
- * Errors: EBADF (closed); EPERM with NETNS_STEP_ENTER; ENOPROTOOPT with
- * NETNS_STEP_ASK_COOKIE (before Linux 5.14); EAGAIN (no thread).
+ * Errors: as netns_enter(), except EPERM with NETNS_STEP_CHECK_RETURN;
+ * ENOPROTOOPT with NETNS_STEP_ASK_COOKIE (before Linux 5.14); EAGAIN (no
+ * thread).
  * Privilege: none for the calling thread's own namespace; else CAP_SYS_ADMIN
  * as for netns_enter().
  * Source: SO_NETNS_COOKIE, Linux 5.14, e8b9eab99232.
@@ -277,19 +304,19 @@ int64_t netns_owner_uid(struct netns *ns, struct netns_error *err);
 int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err);
 
 /*
- * netns_get_nsid - the id that the calling thread's namespace has for this one
- * netns_set_nsid - give it one, for good; a negative one: of the kernel's choice
+ * netns_get_nsid - the id that the calling thread's namespace has for ns, or -1
+ * netns_set_nsid - give ns an id, for good; below 0: the kernel chooses
  * netns_nsids - all ids that the calling thread's namespace has given
  *
- * *nsid is -1 where none was given. Two namespaces have ids for each other
- * independently; rtnetlink speaks of the peers of veth devices and the like by
- * them. netns_nsids() returns how many there are; *nsids, NULL where there are
- * none, are unsorted, for netns_free(); a kernel that ends its list with the
- * first message (6.18 does) gives some 1,100 of more.
+ * rtnetlink names the namespaces of veth peers and the like by these ids. Two
+ * namespaces have ids for each other independently. netns_nsids() returns how
+ * many there are; *nsids is unsorted, for netns_free(), and NULL if there are
+ * none. A kernel that ends its list with the first message (Linux 6.18 does)
+ * gives some 1,100 of more.
  *
  * Errors: EBADF (closed); EEXIST with NETNS_STEP_SET_NSID (it has an id, or
- * the id is another's: older kernels say ENOSPC of the latter); EPERM; EMFILE
- * and the like for the socket.
+ * another namespace has this id: older kernels say ENOSPC for the latter);
+ * EPERM; EMFILE and the like for the socket.
  * Privilege: none to get; CAP_NET_ADMIN in the user namespace that owns the
  * calling thread's namespace to set.
  * Source: rtnetlink(7), RTM_NEWNSID and RTM_GETNSID, Linux 4.0; ip-netns(8).
@@ -301,15 +328,15 @@ int netns_nsids(int32_t **nsids, struct netns_error *err);
 /*
  * netns_enter - move the calling thread into the namespace
  *
- * Returns a guard, a number > 0, for netns_leave(). Guards nest. Where the
- * thread is now, its home, is proven anew at each call by one readlinkat(2);
- * a thread already inside is not moved (nor is it brought home from where such
- * a body has gone without this library). That it may come back is known before
- * it leaves: home and target have one owner, so that the kernel's answer for
- * one holds for the other, or a setns(2) to where it is asks.
+ * Returns a guard, a number > 0, for netns_leave(). Guards nest. Each call
+ * proves where the thread is, its home, by one readlinkat(2). A thread that is
+ * inside already is not moved; if its body then moves it without this library,
+ * leaving does not move it back. Before it moves the thread, the library checks
+ * that the thread is allowed to return: home and target have one owner, so the
+ * kernel's answer for the one holds for the other, or a setns(2) to home asks.
  *
- * Errors: EBADF (closed); EPERM with NETNS_STEP_CHECK_RETURN (it could not
- * come back) or NETNS_STEP_ENTER. The thread has not moved then.
+ * Errors: EBADF (closed); EPERM with NETNS_STEP_CHECK_RETURN (the thread would
+ * not be allowed to return) or NETNS_STEP_ENTER. The thread has not moved then.
  * Privilege: CAP_SYS_ADMIN in the thread's user namespace, in the target's
  * owner and in home's.
  * Source: setns(2); Linux net/core/net_namespace.c, netns_install().
@@ -319,21 +346,21 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err);
 /*
  * netns_leave - bring the calling thread home from the guard's body
  *
- * Errors: EINVAL with NETNS_STEP_CHECK_ORDER: not the innermost guard of this
- * thread. If it is another one of this thread, all of the thread's guards are
- * void and the thread is at its outermost home; if it is of another thread,
- * that one goes home when it next calls this library. Any error with
- * NETNS_STEP_RETURN: the thread is stranded, and further calls on it give
- * ENOTRECOVERABLE, unless an outer guard still brings it home.
+ * Errors: EINVAL with NETNS_STEP_CHECK_ORDER: the guard is not the innermost
+ * one of this thread. If it is another guard of this thread, all guards of the
+ * thread are void and the thread is at its outermost home. If it is a guard of
+ * another thread, that thread goes home when it next calls this library. Any
+ * error with NETNS_STEP_RETURN: the thread is stranded, and further calls on it
+ * give ENOTRECOVERABLE, unless an outer guard still brings it home.
  */
 int netns_leave(int64_t guard, struct netns_error *err);
 
 /*
- * netns_host - the innermost guard's home: where the thread came from
+ * netns_host - the home of the innermost guard: where the thread came from
  *
- * A new reference, for netns_unref(). netns_close() on it does nothing.
- * Returns 1 for the outermost guard's, which is the same handle as long as the
- * thread's home is the same, and 0 for that of an inner one.
+ * *host is a new reference, for netns_unref(); netns_close() on it does
+ * nothing. Returns 1 for the outermost guard's home, which is one handle as
+ * long as the thread enters from there, and 0 for an inner guard's.
  *
  * Errors: ENOENT outside a guard.
  */
@@ -343,11 +370,11 @@ int netns_host(struct netns **host, struct netns_error *err);
  * netns_tour - a guard for visits: the thread stays where it is for now
  * netns_visit - move the calling thread straight on into another namespace
  *
- * Home is proven once, by netns_tour(), and netns_leave() brings the thread
- * there; a visit in between is one setns(2), whatever the thread visited
- * before. It may be made within any guard, if that is the innermost one of the
- * calling thread. The way back is known before each, as by netns_enter(); a
- * target of another owner costs a setns(2) home and on.
+ * netns_tour() proves home once, and netns_leave() brings the thread there. A
+ * visit in between is one setns(2), whatever the thread visited before. A visit
+ * may be made within any guard that is the innermost one of the calling thread.
+ * Each visit checks the return, as netns_enter() does; a target of another
+ * owner costs a setns(2) home and on.
  *
  * Errors: as netns_enter(); EINVAL with NETNS_STEP_CHECK_ORDER (not the
  * innermost guard of this thread: nothing has changed). After a failed visit
@@ -361,19 +388,19 @@ int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err);
 /*
  * netns_is_prepared - whether the thread's next switch waits for nobody
  *
- * 1 where the switch neither takes a lock nor looks up a path: the thread has
- * entered before, and `guard` is its innermost one (0: the next call is an
- * netns_enter()). For a language runtime with a lock of its own, which need not
- * be given up for such a call. (A home that has changed is looked up all the
- * same, among the thread's own files in /proc.)
+ * Returns 1 where the switch neither takes a lock nor looks up a path: the
+ * thread has entered before, and `guard` is its innermost one (0: the next call
+ * is a netns_enter()). A language runtime need not give up its own lock for
+ * such a call. (A home that has changed is looked up all the same, among the
+ * thread's own files in /proc.)
  */
 int netns_is_prepared(int64_t guard);
 
 /*
  * netns_set - move the calling thread into the namespace for good
  *
- * Inside a guard, leaving it still brings the thread home, so the way back is
- * checked as by netns_enter(); outside, it is not.
+ * Inside a guard, leaving it still brings the thread home, so the library
+ * checks the return as netns_enter() does; outside, it does not.
  *
  * Errors and privilege: as netns_enter().
  */
@@ -381,21 +408,22 @@ int netns_set(struct netns *ns, struct netns_error *err);
 
 /*
  * netns_socket - a socket that lives in the namespace
- * netns_sockets - one in each of many
+ * netns_sockets - one socket in each of many namespaces
  *
  * As socket(2) with SOCK_CLOEXEC. A socket stays where it was made and may be
- * used from anywhere. The calling thread is inside for the one call and home
- * again; netns_sockets() goes straight from one namespace to the next. Where
- * the thread could not come home, one made for the purpose goes instead.
+ * used from anywhere. The calling thread is inside during the call;
+ * netns_sockets() goes straight from one namespace to the next. Where the
+ * thread would not be allowed to return, a thread that is made for the call
+ * makes the sockets.
  *
- * netns_socket() returns the descriptor. netns_sockets() fills fds, of count
- * elements as namespaces, and returns 0; on failure there is none, and the
- * error's path is "net:[INODE]" of the namespace concerned.
+ * netns_socket() returns the descriptor. netns_sockets() fills fds, which has
+ * count elements as namespaces has, and returns 0. On failure no socket is
+ * left, and the error's path is "net:[INODE]" of the namespace concerned.
  *
  * Errors: as netns_enter(), except EPERM with NETNS_STEP_CHECK_RETURN; those of
  * socket(2) with NETNS_STEP_MAKE_SOCKET; EAGAIN (no thread).
- * Privilege: as netns_enter(); CAP_NET_RAW in the target's owner for raw and
- * packet sockets.
+ * Privilege: as netns_enter(), but not over home; CAP_NET_RAW in the target's
+ * owner for raw and packet sockets.
  * Source: socket(2), network_namespaces(7).
  */
 int netns_socket(struct netns *ns, int family, int type, int protocol,
@@ -406,16 +434,16 @@ int netns_sockets(struct netns *const *namespaces, size_t count, int family,
 /*
  * netns_abort_when_stranded - on != 0: abort(3) where a thread can't come home
  *
- * For a process that would rather end than run in the wrong namespace. Any
- * thread; holds for the whole process. Returns what was set before.
+ * For a process that would rather end than run in the wrong namespace. Holds
+ * for the whole process. Returns the setting before.
  */
 int netns_abort_when_stranded(int on);
 
 /*
  * netns_pin - give the namespace a name, or bind it at a path
  *
- * A name as netns_create() makes it. At a path, the file is made (and must not
- * exist); its directory must be there.
+ * A name is made as netns_create() makes it. At a path, the file is made and
+ * must not exist; its directory must exist.
  *
  * Errors and privilege: as netns_create(); EBADF (closed).
  */
@@ -425,9 +453,9 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 /*
  * netns_delete - unpin a name or a path
  *
- * The namespace lives on until its last user is gone. The file it was mounted
- * on is removed if it is empty, as those made for the purpose are. A name's
- * leftover file, where there is no namespace behind it, is removed as well.
+ * The namespace lives on until its last user is gone. The file that it was
+ * mounted on is removed if it is empty. A leftover file at a name, which no
+ * namespace is mounted on, is removed as well.
  *
  * Errors: ENOENT; EINVAL with NETNS_STEP_CHECK_TYPE (no network namespace is
  * mounted there: nothing was touched); EPERM, EACCES; EINTR as netns_create().
@@ -440,12 +468,12 @@ int netns_delete(const char *rundir, const char *target,
 /*
  * netns_delete_many - unpin many names and paths
  *
- * As netns_delete() for each; all are tried. Names are deleted by up to sixteen
- * threads, which end with the call: so they share the kernel's waiting. Each
- * name is to be given once.
+ * Deletes each as netns_delete() does, also after failures. Up to sixteen
+ * threads, which end with the call, delete the names together and so share the
+ * kernel's grace periods. Each name must be given once.
  *
- * Returns how many failed. errors has count elements; the err of each is 0
- * where the target is deleted.
+ * Returns how many failed. errors has count elements; err is 0 in those whose
+ * target is deleted.
  *
  * Errors and privilege: as netns_delete(), in errors.
  */
@@ -455,9 +483,9 @@ int netns_delete_many(const char *rundir, const char *const *targets,
 /*
  * netns_names - the names in the run directory
  *
- * Only those behind which there is a network namespace. *names is one block,
- * each name ended by a NUL, of *size bytes in all, unsorted, for netns_free().
- * Returns how many. A run directory that does not exist has none.
+ * Only names of network namespaces are listed. *names is one block of *size
+ * bytes, each name ended by a NUL, unsorted, for netns_free(). Returns how many
+ * names there are: none where the run directory does not exist.
  *
  * Errors: ENOTDIR (also for a symbolic link), EACCES; EMFILE, ENOMEM and the
  * like where a name can't be looked at: none is left out.
@@ -466,15 +494,15 @@ int netns_names(const char *rundir, char **names, size_t *size,
 		struct netns_error *err);
 void netns_free(void *block);
 
-/* What netns_discover() looks at. */
+/* Where netns_discover() looks. */
 #define NETNS_PINS	1 /* mounts, the run directory's names among them */
-#define NETNS_PROCESSES 2 /* where each main thread is */
-#define NETNS_THREADS	4 /* and the other threads; includes NETNS_PROCESSES */
+#define NETNS_PROCESSES 2 /* the main thread of each process */
+#define NETNS_THREADS	4 /* the other threads too; includes NETNS_PROCESSES */
 
 /*
  * A namespace that was found. Its texts are first the names in the run
- * directory, then the paths at which it is pinned, each ended by a NUL; its
- * ids are first those of processes, then of threads. Each kind is ascending.
+ * directory, then the paths at which it is pinned, each ended by a NUL. Its ids
+ * are first the ids of processes, then of threads. Each kind is ascending.
  */
 struct netns_found {
 	uint64_t ino;
@@ -498,21 +526,21 @@ struct netns_discovery {
  * netns_discover - every network namespace of the host, each once
  *
  * `what` says where to look: NETNS_PINS, NETNS_PROCESSES, NETNS_THREADS. Paths
- * are those of the calling process's mount namespace, and only those that lead
- * to the namespace: one that a mount covers is left out, and a namespace that
- * has no other is found without a path. A process's thread is listed where it
- * is not in its main thread's namespace, or that one has ended.
+ * are paths of the calling process's mount namespace that lead to the
+ * namespace. A path that another mount covers is left out; a namespace that has
+ * no other path is found without one. A thread is listed where it is not in its
+ * main thread's namespace, or where its main thread has ended.
  *
  * Not found are namespaces that only a descriptor, a socket, a device's move or
- * a mount in another mount namespace holds, and those of processes in other pid
- * namespaces than /proc's or hidden by its hidepid option. Processes that end
- * meanwhile are skipped; those that may not be looked at are counted in hidden.
- * The scan is no snapshot: who moves meanwhile may be seen before or after, or
- * both, thread by thread.
+ * a mount in another mount namespace holds, and those of processes that /proc
+ * does not show: in other pid namespaces, or hidden by its hidepid option.
+ * Processes that end meanwhile are skipped; those that may not be looked at are
+ * counted in hidden. The scan is no snapshot: a thread that moves meanwhile may
+ * be seen before or after its move.
  *
- * *discovery is one block, for netns_free(). Nothing is remembered: a second
- * scan costs what the first did but for the kernel's own caches. From some
- * hundred processes on up to three threads help, which end with the call.
+ * *discovery is one block, for netns_free(). Nothing is remembered for the next
+ * scan. From some hundred processes on up to three threads help, which end with
+ * the call.
  *
  * Errors: ENOENT where /proc is missing; ENOTDIR (a run directory that is a
  * file or a symbolic link), EACCES; EMFILE, ENOMEM and the like: nothing is
@@ -525,26 +553,26 @@ int netns_discover(const char *rundir, int what,
 		   struct netns_discovery **discovery, struct netns_error *err);
 
 /*
- * netns_rundir - where names live
+ * netns_rundir - the directory that names live in
  *
- * $NETNS_RUN_DIR where it is set (not in set-user-ID programs); else
- * $XDG_RUNTIME_DIR/netns where that is set and /var/run is not the effective
- * user's, as CNI has it; else /run/netns, as iproute2 has it. Fills buf and
+ * $NETNS_RUN_DIR if it is set (not in set-user-ID programs); else
+ * $XDG_RUNTIME_DIR/netns if that is set and /var/run does not belong to the
+ * effective user, as in CNI; else /run/netns, as in iproute2. Fills buf and
  * returns the length, or -ENAMETOOLONG.
  */
 int netns_rundir(char *buf, size_t size);
 
 /*
- * netns_setup_exec - give the calling thread what `ip netns exec` gives a command
+ * netns_setup_exec - set up mounts for a command, as `ip netns exec` does
  *
- * A mount namespace of its own, in which /sys is that of the thread's network
- * namespace and each file of /etc/netns/NAME lies over that of the same name in
- * /etc; one that /etc lacks is left out. NULL for name: /sys alone. For good:
- * for a thread that ends, or that executes a program. It allocates nothing, so
- * that a fork's child may call it.
+ * The calling thread gets a mount namespace of its own, in which /sys shows its
+ * network namespace and each file of /etc/netns/NAME is bound over the file of
+ * the same name in /etc. A file that /etc lacks is left out. NULL for name sets
+ * up /sys alone. This can't be undone: it is for a thread that ends, or that
+ * executes a program. It allocates nothing, so a child of fork() may call it.
  *
- * Errors: EPERM; EINVAL (not a name); whatever mount(2) gives. What was mounted
- * by then is seen by this thread alone.
+ * Errors: EPERM; EINVAL (not a name); whatever mount(2) gives. Mounts made by
+ * then are visible to this thread alone.
  * Privilege: CAP_SYS_ADMIN, also in the user namespace that owns the network
  * namespace.
  * Source: ip-netns(8), mount_namespaces(7).
