@@ -252,7 +252,7 @@ int netns_from_socket(int fd, struct netns **ns, struct netns_error *err);
  * Idempotent. Closing a handle while another thread uses it is safe: that
  * thread still runs in this namespace or gets EBADF, and never uses a reused
  * descriptor, because the last user closes it. The handle's memory stays until
- * netns_unref(). On a handle from netns_host() it does nothing.
+ * netns_unref(). On a handle from netns_host() or netns_do() it does nothing.
  */
 void netns_close(struct netns *ns);
 
@@ -365,6 +365,32 @@ int netns_leave(int64_t guard, struct netns_error *err);
  * Errors: ENOENT outside a guard.
  */
 int netns_host(struct netns **host, struct netns_error *err);
+
+/*
+ * netns_do - call a function inside the namespace
+ *
+ * Enters as netns_enter() does, calls fn(host, arg) and leaves. host is where
+ * the calling thread was; it is borrowed for the call: netns_ref() keeps it
+ * longer. fn must return: it must not throw, jump out or end its thread.
+ *
+ * Where the thread would not be allowed to return, fn runs on a thread that is
+ * made for it, with all signals blocked and a stack of the default size, and
+ * that ends afterwards. A child that fn forks there must not return from fn.
+ *
+ * Returns what fn returns, and leaves err untouched then. Where the library
+ * fails, it returns a negative errno and fills err: either fn has not run, or
+ * the thread could not leave (NETNS_STEP_RETURN, NETNS_STEP_CHECK_ORDER), which
+ * counts for more than what fn returned. If fn may return a negative number,
+ * set err.err to 0 before the call and give fn another err: if it is still 0,
+ * the number is fn's.
+ *
+ * Errors: as netns_enter(), except EPERM with NETNS_STEP_CHECK_RETURN; those of
+ * netns_leave(); EAGAIN (no thread).
+ * Privilege: as netns_enter(), but not over home.
+ * Source: setns(2).
+ */
+int netns_do(struct netns *ns, int (*fn)(struct netns *host, void *arg),
+	     void *arg, struct netns_error *err);
 
 /*
  * netns_tour - a guard for visits: the thread stays where it is for now

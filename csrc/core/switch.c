@@ -462,3 +462,35 @@ int netns__visit_new(const struct inside *inside, struct netns_error *err)
 		frame->moved = true;
 	return 0;
 }
+
+struct call {
+	int (*fn)(struct netns *host, void *arg);
+	void *arg;
+	int ret;
+};
+
+/* fn may leave guards, which would free a host that nobody else owns. */
+static int call_function(const struct inside *inside, void *arg,
+			 struct netns_error *err)
+{
+	struct netns *host = netns_ref(inside->host);
+	struct call *call = arg;
+
+	(void)err;
+	call->ret = call->fn(host, call->arg);
+	netns_unref(host);
+	return 0;
+}
+
+int netns_do(struct netns *ns, int (*fn)(struct netns *host, void *arg),
+	     void *arg, struct netns_error *err)
+{
+	struct call call = { .fn = fn, .arg = arg };
+	struct run run = { .ns = ns,
+			   .job = call_function,
+			   .arg = &call,
+			   .stack = HELPER_STACK_WHOLE };
+	int ret = run_inside(&run, err);
+
+	return ret < 0 ? ret : call.ret;
+}

@@ -16,7 +16,7 @@ MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
 COMMENT = re.compile(r"^/\*(.*?)\*/\n(.*?)(?=^/\*|\Z)", re.DOTALL | re.MULTILINE)
 TITLE = re.compile(r"``netns_\w+``(?:, ``netns_\w+``)* - ")
 CODE = re.compile(r"`([^`]+)`|(?<![\w*])(\*?netns_\w+(?:\(\))?|NETNS_\w+|\*\w+)")
-PROTOTYPE = re.compile(r"\w[^(]*\bnetns_\w+\([^)]*\);")
+PROTOTYPE = re.compile(r"\w[^(]*\bnetns_\w+\((?:[^()]|\([^()]*\))*\);")
 
 
 def text_of(comment: str) -> list[str]:

@@ -50,7 +50,7 @@ static void show_link(const struct nlmsghdr *message, const char *label)
 	}
 }
 
-/* On a socket that lives in the namespace; this thread does not. */
+/* From a socket of the namespace that it was made in. */
 static int show_links(int sock, const char *label)
 {
 	struct {
@@ -82,37 +82,55 @@ static int show_links(int sock, const char *label)
 	return size < 0 ? -errno : -EPROTO;
 }
 
-static int show(const struct netns_found *found, const char *label)
+struct shown {
+	const struct netns_found *found;
+	const char *label;
+};
+
+/* Runs inside, in a thread of its own where this one could not return. */
+static int show_inside(struct netns *host, void *arg)
 {
 	static const char *before = "";
+	const struct shown *shown = arg;
+	int ret, sock;
+
+	(void)host;
+	sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		return -errno;
+	if (json) {
+		printf("%s{\"ino\": %" PRIu64 ", \"label\": ", before,
+		       shown->found->ino);
+		quoted(shown->label);
+		printf(", \"interfaces\": {");
+	}
+	ret = show_links(sock, shown->label);
+	fputs(json ? "}}" : "", stdout);
+	before = ",\n ";
+	close(sock);
+	return ret;
+}
+
+static int show(const struct netns_found *found, const char *label)
+{
+	struct shown shown = { .found = found, .label = label };
 	struct netns_error err = { .step = NETNS_STEP_NONE };
 	struct netns *ns = NULL;
-	int sock, ret = found->names + found->paths
-			      ? netns_open(NULL, label, &ns, &err)
-			      : netns_from_pid(atoi(label + 4), &ns, &err);
+	int ret = found->names + found->paths
+			? netns_open(NULL, label, &ns, &err)
+			: netns_from_pid(atoi(label + 4), &ns, &err);
 
 	if (!ret && netns_ino(ns) != found->ino)
 		ret = -ESRCH; /* who was inside has moved */
 	if (!ret)
-		ret = netns_socket(ns, AF_NETLINK, SOCK_RAW, 0, &err);
-	if (ret >= 0) {
-		sock = ret;
-		if (json) {
-			printf("%s{\"ino\": %" PRIu64 ", \"label\": ", before,
-			       found->ino);
-			quoted(label);
-			printf(", \"interfaces\": {");
-		}
-		ret = show_links(sock, label);
-		fputs(json ? "}}" : "", stdout);
-		close(sock);
-		before = ",\n ";
-	}
+		ret = netns_do(ns, show_inside, &shown, &err);
 	netns_unref(ns);
 	if (ret >= 0 || ret == -ENOENT || ret == -ESRCH ||
 	    err.step == NETNS_STEP_CHECK_TYPE)
 		return 0; /* shown, or gone or unpinned meanwhile */
-	fprintf(stderr, "%s: %s: %s\n", label, netns_step_text(err.step),
+	fprintf(stderr, "%s: %s: %s\n", label,
+		err.err ? netns_step_text(err.step) : "show interfaces",
 		strerror(-ret));
 	return 1;
 }

@@ -242,6 +242,47 @@ static inline int in_child(int (*body)(void *), void *argument)
 	return wait_for(pid);
 }
 
+static inline int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t ret = fd < 0 ? -1 : write(fd, text, strlen(text));
+
+	close(fd);
+	return ret < 0 ? -1 : 0;
+}
+
+/*
+ * This program once more, with an argument, as root of a user namespace whose
+ * network namespace belongs to another. By clone(2), because
+ * unshare(CLONE_NEWUSER) is refused to a process of several threads, and a
+ * sanitizer may have one; by exec, so that everything starts anew there. -1
+ * where there are no user namespaces.
+ */
+static inline int run_rootless(char *program, char *argument)
+{
+	char map[32], *arguments[] = { program, argument, NULL };
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+	pid_t pid;
+
+	fflush(stdout);
+	pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	if (pid < 0)
+		return -1;
+	if (pid == 0) {
+		snprintf(map, sizeof(map), "0 %u 1", uid);
+		if (write_text("/proc/self/uid_map", map) < 0)
+			_exit(100);
+		write_text("/proc/self/setgroups", "deny");
+		snprintf(map, sizeof(map), "0 %u 1", gid);
+		if (write_text("/proc/self/gid_map", map) < 0)
+			_exit(101);
+		execv("/proc/self/exe", arguments);
+		_exit(102);
+	}
+	return wait_for(pid);
+}
+
 static inline pthread_t start(void *(*run)(void *), void *argument)
 {
 	pthread_t thread;

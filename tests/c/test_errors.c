@@ -473,15 +473,6 @@ static void test_stranded(void)
  * make namespaces and enter them, but not come home.
  */
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t ret = fd < 0 ? -1 : write(fd, text, strlen(text));
-
-	close(fd);
-	return ret < 0 ? -1 : 0;
-}
-
 static int rootless(void)
 {
 	struct netns *ns = NULL, *here = NULL, *none = NULL, *both[2];
@@ -544,39 +535,9 @@ static int rootless(void)
 	return 0;
 }
 
-/*
- * By clone(2), for unshare(CLONE_NEWUSER) is refused to a process with more
- * threads than one, and a sanitizer may have one; and by exec, for what starts
- * anew there.
- */
-static int run_rootless(void)
-{
-	char map[32], *arguments[] = { "test_errors", ROOTLESS, NULL };
-	uid_t uid = getuid();
-	gid_t gid = getgid();
-	pid_t pid;
-
-	fflush(stdout);
-	pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
-	if (pid < 0)
-		return -1;
-	if (pid == 0) {
-		snprintf(map, sizeof(map), "0 %u 1", uid);
-		if (write_text("/proc/self/uid_map", map) < 0)
-			_exit(100);
-		write_text("/proc/self/setgroups", "deny");
-		snprintf(map, sizeof(map), "0 %u 1", gid);
-		if (write_text("/proc/self/gid_map", map) < 0)
-			_exit(101);
-		execv("/proc/self/exe", arguments);
-		_exit(102);
-	}
-	return wait_for(pid);
-}
-
 static void test_rootless(void)
 {
-	int status = run_rootless();
+	int status = run_rootless("test_errors", ROOTLESS);
 
 	if (status < 0)
 		skip("no user namespaces here: %s", strerror(errno));

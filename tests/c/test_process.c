@@ -62,8 +62,8 @@ static void *misname(void *argument)
 			   mounts_of_thread() == before,
 		   "dress: \"%s\" is no name", names[i]);
 	have_admin(false);
-	ok(bad(netns_setup_exec(NULL, fresh()), EPERM, NETNS_STEP_UNSHARE_MOUNTS,
-	       ""),
+	ok(bad(netns_setup_exec(NULL, fresh()), EPERM,
+	       NETNS_STEP_UNSHARE_MOUNTS, ""),
 	   "dress: not without the capability");
 	return argument;
 }

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 import netns
+from netns._errors import check
 from netns._handle import call
-from netns._native import lib
+from netns._native import ffi, lib
 from support import LIBC, PREFIX, RUN, here, mountinfo, on_a_thread, world
 from sweep import Fault, Outcome, calls, inject, plan, trace
 
@@ -103,6 +104,24 @@ class Stage:
     def set(self) -> None:
         self.ns.set()
         assert here() == self.link
+
+    def do_native(self) -> None:
+        """netns_do() of the core, on a handle of its own."""
+        cell, error = ffi.new("struct netns **"), ffi.new("struct netns_error *")
+        seen: list[str] = []
+
+        @ffi.callback("int(struct netns *, void *)")  # type: ignore[untyped-decorator]
+        def body(host: object, arg: object) -> int:
+            seen.append(here())
+            return 42
+
+        check(lib.netns_from_fd(self.ns.fileno(), cell, error), error)
+        try:
+            ret = lib.netns_do(cell[0], body, ffi.NULL, error)
+        finally:
+            lib.netns_unref(cell[0])
+        check(ret, error)
+        assert (ret, seen) == (42, [self.link])
 
     def do_fresh(self) -> None:
         with netns.from_fd(self.ns.fileno()) as copy:
@@ -329,6 +348,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "enter": ("warm", "enter", "nothing"),
     "guards out of order": ("warm", "out_of_order", "nothing"),
     "do, a fresh handle": ("warm", "do_fresh", "nothing"),
+    "netns_do": ("warm", "do_native", "nothing"),
     "socket": ("warm", "make_socket", "nothing"),
     "socket, a thread's first": ("nothing", "make_socket", "nothing"),
     "sockets": ("warm", "make_sockets", "nothing"),
