@@ -124,12 +124,8 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 {
 	struct netns_error kept;
 	struct place place;
-	int fd, ret, tries = 8;
+	int ret, tries = 8, fd = netns__fd_get_usable(ns, err);
 
-	ret = netns__thread_check(err);
-	if (ret < 0)
-		return ret;
-	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
 	ret = netns__place_open(&place, rundir, target, PLACE_MAKE, err);
@@ -162,12 +158,11 @@ static int check_free(const char *rundir, const char *name,
 	ret = sys_fstatat(place.dir, place.name, &st);
 	if (!ret && !is_abandoned(&st))
 		ret = -EEXIST;
-	if (ret == -ENOENT)
-		ret = 0;
-	if (ret < 0)
-		netns__fail(err, ret, NETNS_STEP_MAKE_MOUNT_POINT, place.path);
 	netns__place_close(&place);
-	return ret;
+	return ret == -ENOENT
+		     ? 0
+		     : netns__check(err, ret, NETNS_STEP_MAKE_MOUNT_POINT,
+				    place.path);
 }
 
 int netns_create(const char *rundir, const char *name, struct netns **ns,
@@ -220,8 +215,8 @@ static int look_at_mount_point(const struct place *place, struct stat *st,
 		return netns__pass(err, &kept);
 	ret = sys_fstat(fd, st);
 	sys_close(fd);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_IDENTIFY, place->path)
-		       : 1;
+	ret = netns__check(err, ret, NETNS_STEP_IDENTIFY, place->path);
+	return ret < 0 ? ret : 1;
 }
 
 /* By the directory's descriptor, or, where there is no /proc, by the path. */
@@ -265,13 +260,10 @@ static int unmount_all(const struct place *place, struct stat *st,
 static int remove_mount_point(const struct place *place, const struct stat *st,
 			      struct netns_error *err)
 {
-	int ret;
-
 	if (!S_ISREG(st->st_mode) || st->st_size)
 		return 0;
-	ret = sys_unlinkat(place->dir, place->name);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_UNLINK, place->path)
-		       : 0;
+	return netns__check(err, sys_unlinkat(place->dir, place->name),
+			    NETNS_STEP_UNLINK, place->path);
 }
 
 static int delete_at(const struct place *place, struct netns_error *err)

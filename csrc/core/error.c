@@ -91,7 +91,6 @@ int netns__fail(struct netns_error *err, int ret, enum netns_step step,
 	return ret;
 }
 
-/* Hands on an error that was kept until it was sure to be one. */
 int netns__pass(struct netns_error *err, const struct netns_error *kept)
 {
 	if (err)

@@ -18,14 +18,12 @@ static int mount_sysfs(struct netns_error *err)
 {
 	struct statfs sf;
 	unsigned long flags = 0;
-	int ret;
 
 	if (sys_umount("/sys") < 0 && !sys_statfs("/sys", &sf) &&
 	    sf.f_flags & ST_RDONLY)
 		flags = MS_RDONLY;
-	ret = sys_mount_sysfs("/sys", flags);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_MOUNT_SYSFS, "/sys")
-		       : 0;
+	return netns__check(err, sys_mount_sysfs("/sys", flags),
+			    NETNS_STEP_MOUNT_SYSFS, "/sys");
 }
 
 /* A file that /etc lacks, or that was removed meanwhile, is left out. */
@@ -37,10 +35,8 @@ static int bind_file(const char *dir, const char *name, struct netns_error *err)
 	snprintf(source, sizeof(source), "%s/%s", dir, name);
 	snprintf(target, sizeof(target), "/etc/%s", name);
 	ret = sys_mount(source, target, MS_BIND);
-	return ret < 0 && ret != -ENOENT
-		     ? netns__fail(err, ret, NETNS_STEP_BIND_CONFIGURATION,
-				   target)
-		     : 0;
+	return netns__check(err, ret == -ENOENT ? 0 : ret,
+			    NETNS_STEP_BIND_CONFIGURATION, target);
 }
 
 static int bind_files(const char *name, struct netns_error *err)
@@ -48,7 +44,7 @@ static int bind_files(const char *name, struct netns_error *err)
 	char path[sizeof(configuration) + 256];
 	struct sys_walk walk;
 	const char *file;
-	int dir, read, ret = 0;
+	int dir, walked, ret = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", configuration, name);
 	dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
@@ -58,11 +54,11 @@ static int bind_files(const char *name, struct netns_error *err)
 		return netns__fail(err, dir, NETNS_STEP_BIND_CONFIGURATION,
 				   path);
 	sys_begin_walk(&walk, dir);
-	while (!ret && (file = sys_next_name(&walk, &read)))
+	while (!ret && (file = sys_next_name(&walk, &walked)))
 		ret = bind_file(path, file, err);
-	if (!ret && read < 0)
-		ret = netns__fail(err, read, NETNS_STEP_BIND_CONFIGURATION,
-				  path);
+	if (!ret)
+		ret = netns__check(err, walked, NETNS_STEP_BIND_CONFIGURATION,
+				   path);
 	sys_close(dir);
 	return ret;
 }

@@ -66,13 +66,14 @@ static const struct fault {
 
 /* One operation is swept at a time, but it may use several threads. */
 static atomic_int armed, count, given, failing, trace[TRACED];
-static int nth, err, persistent;
+static int fail_nth, fail_errno;
+static int fails_on; /* later calls of the name as well */
 
-void fault_arm(int n, int error, int from_there_on)
+void fault_arm(int nth, int err, int persistent)
 {
-	nth = n;
-	err = error;
-	persistent = from_there_on;
+	fail_nth = nth;
+	fail_errno = err;
+	fails_on = persistent;
 	atomic_store(&count, 0);
 	atomic_store(&given, 0);
 	atomic_store(&failing, -1);
@@ -138,12 +139,12 @@ int fault_next(const char *name)
 	index = atomic_fetch_add(&count, 1);
 	if (index < TRACED)
 		atomic_store(&trace[index], call);
-	if (index + 1 == nth)
+	if (index + 1 == fail_nth)
 		atomic_store(&failing, call);
-	else if (!persistent || call != atomic_load(&failing))
+	else if (!fails_on || call != atomic_load(&failing))
 		return 0;
 	atomic_fetch_add(&given, 1);
-	if (err == FAULT_KILL)
+	if (fail_errno == FAULT_KILL)
 		kill(getpid(), SIGKILL);
-	return err;
+	return fail_errno;
 }

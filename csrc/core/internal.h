@@ -20,6 +20,13 @@
 int netns__fail(struct netns_error *err, int ret, enum netns_step step,
 		const char *path);
 
+/* The same where ret is a failure; returns ret. */
+static inline int netns__check(struct netns_error *err, int ret,
+			       enum netns_step step, const char *path)
+{
+	return ret < 0 ? netns__fail(err, ret, step, path) : ret;
+}
+
 /* Copies an error that was held back until it was sure to be one. */
 int netns__pass(struct netns_error *err, const struct netns_error *kept);
 
@@ -134,6 +141,9 @@ int netns__helper_run(size_t stack, void *(*run)(void *), void *arg,
  */
 int netns__thread_get_usable(struct thread **thread, struct netns_error *err);
 int netns__thread_check(struct netns_error *err);
+
+/* netns__thread_check() and netns__fd_get(). */
+int netns__fd_get_usable(struct netns *ns, struct netns_error *err);
 
 /* Where a job runs. */
 struct inside {

@@ -137,8 +137,8 @@ static int read_answer(int fd, struct answer *answer)
 }
 
 /* Sends a request and reads the whole answer. */
-static int exchange(int fd, const struct request *request,
-		    struct answer *answer)
+static int send_request(int fd, const struct request *request,
+			struct answer *answer)
 {
 	int ret;
 
@@ -148,21 +148,10 @@ static int exchange(int fd, const struct request *request,
 	return ret < 0 ? ret : read_answer(fd, answer);
 }
 
+/* In the calling thread's namespace. */
 static int open_rtnetlink(void)
 {
 	return sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-}
-
-/* The socket, and so the answer, is of the calling thread's namespace. */
-static int send_request(const struct request *request, struct answer *answer)
-{
-	int ret, fd = open_rtnetlink();
-
-	if (fd < 0)
-		return fd;
-	ret = exchange(fd, request, answer);
-	sys_close(fd);
-	return ret;
 }
 
 static void begin_request(struct request *request, uint16_t type,
@@ -181,21 +170,21 @@ static int request_nsid(struct netns *ns, struct request *request,
 			struct netns_error *err)
 {
 	struct answer answer = { 0 };
-	int fd, ret;
+	int sock, ret, fd = netns__fd_get_usable(ns, err);
 
-	ret = netns__thread_check(err);
-	if (ret < 0)
-		return ret;
-	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
 	add_attribute(request, ATTRIBUTE_FD, (uint32_t)fd);
-	ret = send_request(request, &answer);
+	sock = ret = open_rtnetlink();
+	if (sock >= 0) {
+		ret = send_request(sock, request, &answer);
+		sys_close(sock);
+	}
 	netns__fd_put(ns);
 	if (!ret)
 		*nsid = answer.count ? answer.ids[0] : UNASSIGNED;
 	free(answer.ids);
-	return ret < 0 ? netns__fail(err, ret, step, NULL) : 0;
+	return netns__check(err, ret, step, NULL);
 }
 
 int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
@@ -230,10 +219,10 @@ static int list_nsids(struct answer *answer)
 	if (fd < 0)
 		return fd;
 	begin_request(&request, NLMSG_NOOP, NLM_F_ACK);
-	ret = exchange(fd, &request, &nothing);
+	ret = send_request(fd, &request, &nothing);
 	if (!ret) {
 		begin_request(&request, RTM_GETNSID, NLM_F_DUMP);
-		ret = exchange(fd, &request, answer);
+		ret = send_request(fd, &request, answer);
 	}
 	sys_close(fd);
 	return ret;

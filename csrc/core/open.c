@@ -237,11 +237,8 @@ int netns_from_fd(int fd, struct netns **ns, struct netns_error *err)
 
 int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err)
 {
-	int fd, copy, ret = netns__thread_check(err);
+	int copy, fd = netns__fd_get_usable(ns, err);
 
-	if (ret < 0)
-		return ret;
-	fd = netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
 	copy = sys_dup(fd);
@@ -282,10 +279,7 @@ int64_t netns_owner_uid(struct netns *ns, struct netns_error *err)
 	int fd, userns, ret;
 	uid_t uid = 0;
 
-	ret = netns__thread_check(err);
-	if (ret < 0)
-		return ret;
-	fd = netns__fd_get(ns, err);
+	fd = netns__fd_get_usable(ns, err);
 	if (fd < 0)
 		return fd;
 	userns = ret = sys_ioctl(fd, SYS_NS_GET_USERNS);

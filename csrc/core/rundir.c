@@ -92,7 +92,6 @@ static int find_place(struct place *place, const char *rundir,
 {
 	const char *slash = strrchr(target, '/');
 	const char *name = slash ? slash + 1 : target;
-	const char *dir = place->dir_path;
 	int ret;
 
 	place->dir = place->lock = -1;
@@ -106,8 +105,9 @@ static int find_place(struct place *place, const char *rundir,
 	if (ret < 0)
 		return ret;
 	strcpy(place->name, name);
-	ret = snprintf(place->path, sizeof(place->path), "%s%s%s", dir,
-		       slash || !strcmp(dir, "/") ? "" : "/", name);
+	ret = snprintf(place->path, sizeof(place->path), "%s%s%s",
+		       place->dir_path,
+		       slash || !strcmp(place->dir_path, "/") ? "" : "/", name);
 	return (size_t)ret < sizeof(place->path) ? 0 : -ENAMETOOLONG;
 }
 
@@ -149,13 +149,9 @@ static int open_rundir(struct place *place, enum place_use use,
 /* iproute2 takes the same lock while it shares the directory. */
 static int lock_rundir(struct place *place, struct netns_error *err)
 {
-	int ret;
-
 	place->lock = place->dir;
-	ret = sys_lock(place->lock);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_LOCK_RUNDIR,
-				     place->dir_path)
-		       : 0;
+	return netns__check(err, sys_lock(place->lock), NETNS_STEP_LOCK_RUNDIR,
+			    place->dir_path);
 }
 
 /* The directory that was opened may lie below one that was mounted since. */
@@ -290,8 +286,7 @@ int netns__place_beside(struct place *place, const struct place *other,
 
 	place->dir = other->dir;
 	place->lock = other->lock;
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_ARGUMENT, name)
-		       : 0;
+	return netns__check(err, ret, NETNS_STEP_CHECK_ARGUMENT, name);
 }
 
 void netns__place_close(struct place *place)

@@ -100,7 +100,7 @@ static int ask_cookie(const struct inside *inside, void *arg,
 				     sizeof(*cookie));
 		sys_close(fd);
 	}
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_ASK_COOKIE, NULL) : 0;
+	return netns__check(err, ret, NETNS_STEP_ASK_COOKIE, NULL);
 }
 
 int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err)

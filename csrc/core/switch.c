@@ -127,6 +127,13 @@ int netns__thread_check(struct netns_error *err)
 	return t ? make_usable(t, err) : 0;
 }
 
+int netns__fd_get_usable(struct netns *ns, struct netns_error *err)
+{
+	int ret = netns__thread_check(err);
+
+	return ret < 0 ? ret : netns__fd_get(ns, err);
+}
+
 /* Also for a stranded thread, which an outer guard may still return home. */
 static int get_recalled_thread(struct thread **thread, struct netns_error *err)
 {
@@ -163,9 +170,9 @@ static int check_return(struct netns *home, struct netns *target,
 
 	if (owner && owner == netns__owner_ino(target))
 		return 0;
-	ret = sys_setns(home->fd);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL)
-		       : 1;
+	ret = netns__check(err, sys_setns(home->fd), NETNS_STEP_CHECK_RETURN,
+			   NULL);
+	return ret < 0 ? ret : 1;
 }
 
 int64_t netns_enter(struct netns *ns, struct netns_error *err)
@@ -194,11 +201,10 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err)
 		guard = check_return(home, ns, err);
 		if (guard < 0)
 			goto out;
-		guard = sys_setns(fd);
-		if (guard < 0) {
-			netns__fail(err, (int)guard, NETNS_STEP_ENTER, NULL);
+		guard = netns__check(err, sys_setns(fd), NETNS_STEP_ENTER,
+				     NULL);
+		if (guard < 0)
 			goto out;
-		}
 	}
 	guard = push_frame(t, away);
 out:
@@ -276,11 +282,8 @@ static int move_on(struct thread *t, struct netns *ns, bool check,
 		ret = check_return(frame->home, ns, err);
 	if (ret > 0)
 		frame->moved = false;
-	if (ret >= 0) {
-		ret = sys_setns(fd);
-		if (ret < 0)
-			netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
-	}
+	if (ret >= 0)
+		ret = netns__check(err, sys_setns(fd), NETNS_STEP_ENTER, NULL);
 	netns__fd_put(ns);
 	if (ret < 0)
 		return ret;
@@ -452,15 +455,14 @@ int netns__visit_new(const struct inside *inside, struct netns_error *err)
 	int ret = 0;
 
 	if (frame)
-		ret = sys_setns(inside->host->fd);
-	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_CHECK_RETURN, NULL);
-	ret = sys_unshare_net();
-	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_UNSHARE, NULL);
-	if (frame)
+		ret = netns__check(err, sys_setns(inside->host->fd),
+				   NETNS_STEP_CHECK_RETURN, NULL);
+	if (!ret)
+		ret = netns__check(err, sys_unshare_net(), NETNS_STEP_UNSHARE,
+				   NULL);
+	if (!ret && frame)
 		frame->moved = true;
-	return 0;
+	return ret;
 }
 
 struct call {

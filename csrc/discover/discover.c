@@ -124,5 +124,5 @@ int netns_discover(const char *rundir, int what,
 	free(scan.found.held);
 	free(mounts.found.held);
 	free(mounts.text);
-	return ret < 0 ? netns__fail(err, ret, scan.step, NULL) : 0;
+	return netns__check(err, ret, scan.step, NULL);
 }

@@ -84,5 +84,5 @@ int netns__nsfs_device(dev_t *dev, struct netns_error *err)
 	ret = sys_fstat(fd, &st);
 	sys_close(fd);
 	*dev = st.st_dev;
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_IDENTIFY, NULL) : 0;
+	return netns__check(err, ret, NETNS_STEP_IDENTIFY, NULL);
 }

@@ -13,47 +13,52 @@ struct mount {
 	uint32_t id, parent;
 	uint64_t ino;
 	char *path;
+	size_t dir_size; /* of the path, without the last '/' and the name */
+};
+
+/* /proc/self/mountinfo. */
+struct text {
+	char *bytes;
+	size_t size, room;
 };
 
 struct table {
-	char *text; /* all of it; the paths of mounts point into it */
-	size_t size, room;
 	struct mount *mounts; /* those of network namespaces */
 	size_t mount_count;
 	uint32_t *parents; /* of all mounts, ascending */
 	size_t parent_count;
 };
 
-static int make_text_room(struct table *table)
+static int make_text_room(struct text *text)
 {
-	char *text;
+	char *bytes;
 
-	if (table->room - table->size >= READ_SIZE)
+	if (text->room - text->size >= READ_SIZE)
 		return 0;
-	text = netns__grow(table->text, &table->room, table->size + FIRST_SIZE,
-			   sizeof(*text));
-	if (!text)
+	bytes = netns__grow(text->bytes, &text->room, text->size + FIRST_SIZE,
+			    sizeof(*bytes));
+	if (!bytes)
 		return -ENOMEM;
-	table->text = text;
+	text->bytes = bytes;
 	return 0;
 }
 
-static int read_table(int fd, struct table *table)
+static int read_text(int fd, struct text *text)
 {
 	int ret;
 
 	do {
-		ret = make_text_room(table);
+		ret = make_text_room(text);
 		if (ret < 0)
 			return ret;
 		do {
-			ret = sys_read(fd, table->text + table->size,
-				       table->room - table->size - 1);
+			ret = sys_read(fd, text->bytes + text->size,
+				       text->room - text->size - 1);
 		} while (ret == -EINTR);
 		if (ret > 0)
-			table->size += (size_t)ret;
+			text->size += (size_t)ret;
 	} while (ret > 0);
-	table->text[table->size] = '\0';
+	text->bytes[text->size] = '\0';
 	return ret;
 }
 
@@ -85,7 +90,7 @@ static void parse_line(char *line, struct table *table, dev_t nsfs)
 {
 	struct mount *mount = &table->mounts[table->mount_count];
 	unsigned int major, minor;
-	char *field, *end;
+	char *field, *end, *name;
 
 	mount->id = (uint32_t)strtoul(line, &field, 10);
 	mount->parent = (uint32_t)strtoul(field, &field, 10);
@@ -106,6 +111,8 @@ static void parse_line(char *line, struct table *table, dev_t nsfs)
 		return;
 	*end = '\0';
 	decode_path(mount->path);
+	name = strrchr(mount->path, '/');
+	mount->dir_size = name ? (size_t)(name - mount->path) : 0;
 	table->mount_count++;
 }
 
@@ -116,19 +123,20 @@ static int compare_ids(const void *one, const void *other)
 	return (a > b) - (a < b);
 }
 
-static int parse_table(struct table *table, dev_t nsfs)
+/* Works on the text in place: the paths of the mounts point into it. */
+static int parse_table(struct table *table, char *text, dev_t nsfs)
 {
 	char *line, *end;
 	size_t lines = 0;
 
-	for (line = table->text; (end = strchr(line, '\n')); line = end + 1)
+	for (line = text; (end = strchr(line, '\n')); line = end + 1)
 		lines++;
 	/* One more: each line is parsed into the place of the next mount. */
 	table->mounts = sys_alloc((lines + 1) * sizeof(*table->mounts));
 	table->parents = sys_alloc((lines + 1) * sizeof(*table->parents));
 	if (!table->mounts || !table->parents)
 		return -ENOMEM;
-	for (line = table->text; (end = strchr(line, '\n')); line = end + 1) {
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
 		parse_line(line, table, nsfs);
 	}
@@ -198,8 +206,7 @@ int netns__locate_rundir(struct location *location, const char *rundir,
 		return fd == -ENOENT ? 0 : fd;
 	ret = locate(location, fd, NULL);
 	sys_close(fd);
-	return ret < 0 ? netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, path)
-		       : 0;
+	return netns__check(err, ret, NETNS_STEP_OPEN_RUNDIR, path);
 }
 
 static bool is_same_directory(const struct location *one,
@@ -209,17 +216,23 @@ static bool is_same_directory(const struct location *one,
 	       (!one->has_mount || one->mount == other->mount);
 }
 
-static int look_at_directory(struct directory *dir, const char *path,
-			     size_t size, const struct location *rundir)
+/* The directory of a mount's path; nothing is asked if it is the last one. */
+static int look_at_directory(struct directory *dir, const struct mount *mount,
+			     const struct location *rundir)
 {
 	char copy[NETNS_PATH_SIZE];
 	struct location at = { 0 };
+	size_t size = mount->dir_size;
 	int ret = 0;
 
-	dir->path = path;
+	if (dir->parent == mount->parent && dir->size == size &&
+	    !memcmp(dir->path, mount->path, size))
+		return 0;
+	dir->parent = mount->parent;
+	dir->path = mount->path;
 	dir->size = size;
 	if (size < sizeof(copy)) {
-		memcpy(copy, path, size);
+		memcpy(copy, mount->path, size);
 		copy[size] = '\0';
 		ret = locate(&at, -1, size ? copy : "/");
 	}
@@ -272,18 +285,10 @@ static int list_mounts(const struct table *table, struct mounts *mounts)
 
 	for (i = 0; i < table->mount_count && ret >= 0; i++) {
 		const struct mount *mount = &table->mounts[i];
-		const char *name = strrchr(mount->path, '/');
-		size_t size = name ? (size_t)(name - mount->path) : 0;
 
-		if (dir.parent != mount->parent || dir.size != size ||
-		    memcmp(dir.path, mount->path, size) != 0) {
-			dir.parent = mount->parent;
-			ret = look_at_directory(&dir, mount->path, size,
-						&mounts->rundir);
-			if (ret < 0)
-				break;
-		}
-		ret = is_visible(table, mount, &dir, mounts->nsfs);
+		ret = look_at_directory(&dir, mount, &mounts->rundir);
+		if (ret >= 0)
+			ret = is_visible(table, mount, &dir, mounts->nsfs);
 		if (ret >= 0)
 			ret = add_mount(mount, &dir, ret, &mounts->found);
 	}
@@ -293,19 +298,20 @@ static int list_mounts(const struct table *table, struct mounts *mounts)
 int netns__scan_mounts(struct mounts *mounts)
 {
 	struct table table = { 0 };
+	struct text text = { 0 };
 	int fd, ret;
 
 	fd = sys_openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY, 0);
 	if (fd < 0)
 		return fd;
-	ret = read_table(fd, &table);
+	ret = read_text(fd, &text);
 	sys_close(fd);
 	if (!ret)
-		ret = parse_table(&table, mounts->nsfs);
+		ret = parse_table(&table, text.bytes, mounts->nsfs);
 	if (!ret)
 		ret = list_mounts(&table, mounts);
 	free(table.mounts);
 	free(table.parents);
-	mounts->text = table.text;
+	mounts->text = text.bytes;
 	return ret;
 }

@@ -57,15 +57,15 @@ static int list_names(int dir, dev_t nsfs, struct list *list)
 {
 	struct sys_walk walk;
 	const char *name;
-	int read, ret = 0;
+	int walked, ret = 0;
 
 	sys_begin_walk(&walk, dir);
-	while (ret >= 0 && (name = sys_next_name(&walk, &read))) {
+	while (ret >= 0 && (name = sys_next_name(&walk, &walked))) {
 		ret = is_network_namespace(dir, name, nsfs);
 		if (ret > 0)
 			ret = add_name(list, name);
 	}
-	return ret < 0 ? ret : read;
+	return ret < 0 ? ret : walked;
 }
 
 int netns_names(const char *rundir, char **names, size_t *size,

@@ -101,7 +101,7 @@ static int list_threads(struct worker *worker, int32_t pid, uint64_t main_ino)
 	struct sys_walk walk;
 	const char *entry;
 	char name[32];
-	int dir, read, ret = 0;
+	int dir, walked, ret = 0;
 	int32_t tid;
 
 	dir = sys_openat(worker->shared->proc, write_path(name, pid, "/task"),
@@ -111,13 +111,13 @@ static int list_threads(struct worker *worker, int32_t pid, uint64_t main_ino)
 	if (dir < 0)
 		return dir;
 	sys_begin_walk(&walk, dir);
-	while (!ret && (entry = sys_next_name(&walk, &read))) {
+	while (!ret && (entry = sys_next_name(&walk, &walked))) {
 		tid = parse_id(entry);
 		if (tid > 0 && tid != pid)
 			ret = list_thread(worker, dir, tid, main_ino);
 	}
 	sys_close(dir);
-	return ret < 0 ? ret : read;
+	return ret < 0 ? ret : walked;
 }
 
 /* 1, 0 or -errno. /task has two links more than there are threads. */
