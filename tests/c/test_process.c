@@ -11,7 +11,7 @@ static ino_t mounts_of_thread(void)
 	return st.st_ino;
 }
 
-struct dressed {
+struct command {
 	struct netns *ns;
 	const char *name;
 	ino_t mounts;
@@ -19,20 +19,20 @@ struct dressed {
 	char resolv[64];
 };
 
-static void *dress(void *argument)
+static void *set_up_command(void *argument)
 {
-	struct dressed *dressed = argument;
+	struct command *command = argument;
 	int fd;
 
-	if (!good(netns_set(dressed->ns, fresh())))
+	if (!good(netns_set(command->ns, fresh())))
 		bail("netns_set");
-	dressed->ret = netns_setup_exec(dressed->name, fresh());
-	tell(dressed->ret);
-	dressed->mounts = mounts_of_thread();
-	dressed->devices = count_entries("/sys/class/net");
+	command->ret = netns_setup_exec(command->name, fresh());
+	tell(command->ret);
+	command->mounts = mounts_of_thread();
+	command->devices = count_entries("/sys/class/net");
 	fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC);
 	if (fd >= 0 &&
-	    read(fd, dressed->resolv, sizeof(dressed->resolv) - 1) < 0)
+	    read(fd, command->resolv, sizeof(command->resolv) - 1) < 0)
 		bail("/etc/resolv.conf");
 	close(fd);
 	return NULL;
@@ -60,17 +60,17 @@ static void *misname(void *argument)
 		ok(bad(netns_setup_exec(names[i], fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, names[i]) &&
 			   mounts_of_thread() == before,
-		   "dress: \"%s\" is no name", names[i]);
+		   "setup_exec: \"%s\" is no name", names[i]);
 	have_admin(false);
 	ok(bad(netns_setup_exec(NULL, fresh()), EPERM,
 	       NETNS_STEP_UNSHARE_MOUNTS, ""),
-	   "dress: not without the capability");
+	   "setup_exec: not without the capability");
 	return argument;
 }
 
 int main(void)
 {
-	struct dressed dressed = { .ns = make_namespace(),
+	struct command command = { .ns = make_namespace(),
 				   .name = "netns-test" };
 	ino_t mounts;
 	int devices;
@@ -87,36 +87,37 @@ int main(void)
 	mounts = mounts_of_thread();
 	devices = count_entries("/sys/class/net");
 
-	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.ret == 0, "dress: done");
-	ok(dressed.mounts != mounts, "dress: the thread's own mounts");
-	ok(dressed.devices == 1, "dress: /sys is the namespace's");
-	ok(!strcmp(dressed.resolv, "inside"), "dress: so is resolv.conf");
+	pthread_join(start(set_up_command, &command), NULL);
+	ok(command.ret == 0, "setup_exec: done");
+	ok(command.mounts != mounts, "setup_exec: the thread's own mounts");
+	ok(command.devices == 1, "setup_exec: /sys is the namespace's");
+	ok(!strcmp(command.resolv, "inside"), "setup_exec: so is resolv.conf");
 	ok(mounts_of_thread() == mounts &&
 		   count_entries("/sys/class/net") == devices,
-	   "dress: nobody else's");
-	dressed.name = NULL;
-	memset(dressed.resolv, 0, sizeof(dressed.resolv));
-	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.devices == 1 && !strcmp(dressed.resolv, "host"),
-	   "dress: without a name, /sys alone");
-	dressed.name = "netns-test-2";
-	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.ret == 0 && !strcmp(dressed.resolv, "host"),
-	   "dress: a name without files");
+	   "setup_exec: nobody else's");
+	command.name = NULL;
+	memset(command.resolv, 0, sizeof(command.resolv));
+	pthread_join(start(set_up_command, &command), NULL);
+	ok(command.devices == 1 && !strcmp(command.resolv, "host"),
+	   "setup_exec: without a name, /sys alone");
+	command.name = "netns-test-2";
+	pthread_join(start(set_up_command, &command), NULL);
+	ok(command.ret == 0 && !strcmp(command.resolv, "host"),
+	   "setup_exec: a name without files");
 	if (mkdir("/etc/netns/netns-test-2", 0755) < 0)
 		bail("/etc/netns/netns-test-2");
 	write_many("/etc/netns/netns-test-2/lacking");
 	write_file("/etc/netns/netns-test-2/resolv.conf", 0644, "second");
-	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.ret == 0 && !strcmp(dressed.resolv, "second"),
-	   "dress: files that /etc lacks are left out, the others not");
+	pthread_join(start(set_up_command, &command), NULL);
+	ok(command.ret == 0 && !strcmp(command.resolv, "second"),
+	   "setup_exec: files that /etc lacks are left out, the others not");
 	if (mkdir("/etc/hosts", 0755) < 0)
 		bail("/etc/hosts");
 	write_file("/etc/netns/netns-test-2/hosts", 0644, "");
-	pthread_join(start(dress, &dressed), NULL);
-	ok(dressed.ret == -ENOTDIR, "dress: a file where /etc has a directory");
+	pthread_join(start(set_up_command, &command), NULL);
+	ok(command.ret == -ENOTDIR,
+	   "setup_exec: a file where /etc has a directory");
 	pthread_join(start(misname, NULL), NULL);
-	netns_unref(dressed.ns);
+	netns_unref(command.ns);
 	return done();
 }
