@@ -41,9 +41,9 @@
 	} while (0)
 
 /*
- * What headers may lack that are as old as glibc 2.17: the kernel that this
- * runs on may be newer than those it is built with, and is asked at run time.
- * Where a number is not known, -1 is a call that no kernel has.
+ * Headers as old as glibc 2.17's lack these. The running kernel may be newer
+ * than the headers, so it is asked at run time. Where the number of a call is
+ * not known, -1 stands for a call that no kernel has.
  */
 #if defined(__alpha__) || defined(__mips__) || \
 	(defined(__x86_64__) && defined(__ILP32__))
@@ -102,7 +102,7 @@
 		result_ < 0 ? -errno : (int)result_; \
 	})
 
-/* struct statx, which those headers lack. */
+/* struct statx, which old headers lack. */
 struct sys_statx {
 	uint32_t mask, blksize;
 	uint64_t attributes;
@@ -151,7 +151,7 @@ static inline int sys_readlinkat(int fd, const char *path, char *buf,
 	return SYS_RESULT(readlinkat(fd, path, buf, size));
 }
 
-/* What is left of a file; 0 at its end. */
+/* Returns 0 at the end of the file. */
 static inline int sys_read(int fd, void *buf, size_t size)
 {
 	FAULT("read");
@@ -162,8 +162,7 @@ static inline int sys_read(int fd, void *buf, size_t size)
  * A walk through a directory, by batches that are read into the walk itself:
  * opendir(3) allocates, and a fork's child of many threads may not.
  */
-#define SYS_BATCH_SIZE	  2048			/* bytes: some 80 names */
-#define SYS_BATCH_ENTRIES (SYS_BATCH_SIZE / 24) /* at most */
+#define SYS_BATCH_SIZE 2048 /* bytes: some 80 names */
 
 struct sys_walk {
 	int dir;
@@ -177,18 +176,21 @@ static inline void sys_begin_walk(struct sys_walk *walk, int dir)
 	walk->size = walk->offset = 0;
 }
 
+static inline int sys_getdents(int dir, void *buf, size_t size)
+{
+	FAULT("getdents64");
+	return SYS_RESULT(syscall(SYS_getdents64, dir, buf, size));
+}
+
 /* 1, 0 at the end, or -errno. A directory that is removed is at its end. */
 static inline int sys_read_batch(struct sys_walk *walk)
 {
-	int ret;
+	int ret = sys_getdents(walk->dir, walk->batch, sizeof(walk->batch));
 
-	FAULT("getdents64");
-	ret = SYS_RESULT(syscall(SYS_getdents64, walk->dir, walk->batch,
-				 sizeof(walk->batch)));
-	if (ret == -ENOENT)
-		ret = 0;
 	walk->offset = 0;
 	walk->size = ret < 0 ? 0 : ret;
+	if (ret == -ENOENT)
+		ret = 0;
 	return ret > 0 ? 1 : ret;
 }
 
@@ -247,7 +249,7 @@ static inline int sys_fstatfs(int fd, struct statfs *sf)
 	return SYS_RESULT(fstatfs(fd, sf));
 }
 
-/* No kernel says ENOSYS: that is qemu-user, of a request it does not know. */
+/* qemu-user says ENOSYS where a kernel says ENOTTY: it lacks the request. */
 static inline int sys_ioctl(int fd, unsigned long request)
 {
 	int ret;
@@ -280,7 +282,7 @@ static inline pid_t sys_gettid(void)
 	return (pid_t)syscall(SYS_gettid);
 }
 
-/* Asks whether the process has the thread; sends nothing. */
+/* Checks that the process has the thread; sends no signal. */
 static inline int sys_tgkill(pid_t pid, pid_t tid)
 {
 	FAULT("tgkill");
@@ -322,8 +324,8 @@ static inline int sys_move_mount(int tree, int point)
 }
 
 /*
- * The call itself knows no EPERM: that is a sandbox older than the call, which
- * means ENOSYS.
+ * statx(2) has no EPERM: it comes from a sandbox that is older than the call,
+ * and means ENOSYS.
  */
 static inline int sys_statx(int dir, const char *path, int flags,
 			    unsigned int mask, struct sys_statx *sx)
@@ -348,7 +350,7 @@ static inline int sys_is_mount(int fd)
 	return (sx.attributes & SYS_STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-/* Where a path leads, and by what mount if its mask says so (Linux 5.8). */
+/* Which file a path leads to and, if mask says so (Linux 5.8), which mount. */
 static inline int sys_locate(int dir, const char *path, int flags,
 			     struct sys_statx *sx)
 {
@@ -419,14 +421,14 @@ static inline int sys_send(int fd, const void *data, size_t size)
 	return SYS_RESULT(send(fd, data, size, 0));
 }
 
-/* The size of the datagram, also where it is more than there was room for. */
+/* Returns the size of the datagram, which may be larger than buf. */
 static inline int sys_recv(int fd, void *buf, size_t size)
 {
 	FAULT("recv");
 	return SYS_RESULT(recv(fd, buf, size, MSG_TRUNC));
 }
 
-/* Not system calls, but they fail as such and are swept with them. */
+/* These are no system calls, but the fault sweep fails them as well. */
 
 static inline void *sys_alloc(size_t size)
 {
