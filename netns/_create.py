@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from errno import EINTR
 
-from ._errors import Error, ExistsError, from_native, wrong_value
-from ._handle import NetNS, allocate, call, directory, encode, from_pid, open
-from ._native import ffi, lib
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from ._handle import Directory, Target
+from ._call import allocate, call, directory, encode, encode_name, ffi, lib, native
+from ._errors import Error, ExistsError, from_native
+from ._handle import NetNS, from_pid, name_and_path, open, open_name, opened
+from ._lazy import _types as t
 
 
 def new() -> NetNS:
@@ -33,18 +30,10 @@ def new() -> NetNS:
     Privilege: CAP_SYS_ADMIN in the thread's user namespace.
     Since: Linux 4.9. Source: unshare(2), network_namespaces(7).
     """
-    return NetNS._new()
+    return opened(lib.netns_new)
 
 
-def checked(name: str) -> bytes:
-    """A name as the core takes it."""
-    encoded = encode(name)
-    if b"/" in encoded:
-        raise wrong_value("a name has no '/'", name)
-    return encoded
-
-
-def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None) -> NetNS:
+def create(name: str, *, exist_ok: bool = False, rundir: t.Optional[t.Directory] = None) -> NetNS:
     """A new namespace with a name, as ``ip netns add`` makes it.
 
     Args:
@@ -68,24 +57,23 @@ def create(name: str, *, exist_ok: bool = False, rundir: Directory | None = None
         the run directory, which is made where it is missing.
     Since: Linux 4.9. Source: ip-netns(8).
     """
-    encoded = checked(name)
-    where = directory(rundir)
+    encoded, where = encode_name(name), directory(rundir)
     while True:
         try:
-            return NetNS._create(where, encoded)
+            return open_name(lib.netns_create, where, encoded)
         except ExistsError:
             if not exist_ok:
                 raise
         try:
             return open(name, rundir=rundir)
         except FileNotFoundError:
-            # Deleted in between, or another's that is not bound over yet.
+            # Somebody deleted it in between, or its creator has not bound it yet.
             from time import sleep
 
             sleep(0.01)
 
 
-def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
+def attach(name: str, pid: int, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
     """Give the namespace of a process a name, as ``ip netns attach`` does.
 
     Args:
@@ -104,36 +92,36 @@ def attach(name: str, pid: int, *, rundir: Directory | None = None) -> NetNS:
         KernelError: ENOSPC where fs.mount-max is reached, and the like.
 
     Thread: any. Waits while another process holds the run directory's lock.
-    Privilege: that of `from_pid` and of `NetNS.pin`.
+    Privilege: as `from_pid` and `NetNS.pin`.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    encoded, where = checked(name), directory(rundir)
+    encoded, where = encode_name(name), directory(rundir)
     ns = from_pid(pid)
     try:
-        ns._set_name(where, encoded)
-        call(lib.netns_pin, ns._cell[0], where, encoded)
+        call(lib.netns_pin, native(ns), where, encoded)
+        ns._name, ns._path = name_and_path(where, encoded)
     except BaseException:
         ns.close()
         raise
     return ns
 
 
-def delete(*targets: Target, rundir: Directory | None = None) -> None:
-    """Unpin names or paths; each namespace lives on until its last user is gone.
+def delete(*targets: t.Target, rundir: t.Optional[t.Directory] = None) -> None:
+    """Unpin names or paths; each namespace lives until its last user is gone.
 
     Args:
-        targets: each as for `open`. All are tried, also behind one that fails.
-            Many names cost less at once than one by one: they share the
-            kernel's waiting.
+        targets: each as for `open`. All are tried, even if one fails. Many
+            names at once cost less than one by one: they share the kernel's
+            grace periods.
         rundir: the run directory, as for `open`.
 
     Raises:
         NotFoundError: nothing is there.
-        NotNamespaceError: no network namespace is mounted there. It was not
-            touched. Not for a name's leftover file, which is removed.
+        NotNamespaceError: no network namespace is mounted there. Nothing was
+            touched. (A name's leftover file is removed.)
         NotPermittedError: see below.
         InvalidTypeError, InvalidValueError: no target; nothing was deleted.
-        (Of several errors the first one; the others are in its ``others``.)
+        (The first of several errors; the others are in its ``others``.)
 
     Thread: any. Waits while another process holds the directory's lock.
     Privilege: CAP_SYS_ADMIN over the mount namespace; write access to the

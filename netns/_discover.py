@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 from _struct import iter_unpack
 
+from ._call import call, directory, ffi, lib, number
 from ._errors import NotFoundError, NotNamespaceError, step_text
-from ._handle import call, directory, from_pid, number, open
-from ._native import ffi, lib
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._handle import Directory, NetNS, Target
+from ._handle import NetNS, from_pid, open
+from ._lazy import _types as t
 
 
-def names(*, rundir: Directory | None = None) -> list[str]:
+def names(*, rundir: t.Optional[t.Directory] = None) -> list[str]:
     """The names in the run directory, sorted.
 
     Only those behind which there is a network namespace: no leftover of a
@@ -62,7 +57,7 @@ class Found:
 
     __slots__ = ("_owner_uid", "dev", "ino", "names", "paths", "pids", "threads")
 
-    _owner_uid: int | None
+    _owner_uid: t.Optional[int]
 
     def __init__(
         self,
@@ -93,8 +88,8 @@ class Found:
         Thread: any. Privilege: as `netns.open` for paths and `from_pid` for
             processes and threads. Since: Linux 4.9. Source: as these.
         """
-        refused: Exception | None = None
-        holders: tuple[str | int, ...] = (*self.paths, *self.pids, *self.threads)
+        refused: t.Optional[Exception] = None
+        holders: tuple[t.Union[str, int], ...] = (*self.paths, *self.pids, *self.threads)
         for holder in holders:
             try:
                 ns = open(holder) if isinstance(holder, str) else from_pid(holder)
@@ -112,7 +107,7 @@ class Found:
         raise NotFoundError(2, step, f"net:[{self.ino}]")
 
     @property
-    def owner_uid(self) -> int | None:
+    def owner_uid(self) -> t.Optional[int]:
         """As `NetNS.owner_uid`; None also where it is gone or may not be opened.
 
         Asked when first used, which takes a handle for a moment: more than
@@ -160,26 +155,26 @@ class Discovery(list[Found]):
 _FOUND = "=QIIIIII"  # struct netns_found
 
 
-def scan(what: int, where: Any) -> Any:
+def scan(what: int, where: t.Any) -> t.Any:
     block = ffi.new("struct netns_discovery **")
     call(lib.netns_discover, where, what, block)
     return ffi.gc(block[0], lib.netns_free)
 
 
-def entries(block: Any) -> Any:
+def entries(block: t.Any) -> t.Any:
     size = ffi.sizeof("struct netns_found")
     return iter_unpack(_FOUND, ffi.buffer(block.found, block.count * size))
 
 
-def numbers(block: Any) -> list[int]:
+def numbers(block: t.Any) -> list[int]:
     return memoryview(ffi.buffer(block.ids, 4 * block.ids_count)).cast("i").tolist()
 
 
-def texts(block: Any) -> list[str]:
+def texts(block: t.Any) -> list[str]:
     return os.fsdecode(bytes(ffi.buffer(block.texts, block.texts_size))).split("\0")
 
 
-def discover(*, rundir: Directory | None = None) -> Discovery:
+def discover(*, rundir: t.Optional[t.Directory] = None) -> Discovery:
     """Every network namespace of the host, named or not, each once.
 
     Those that are pinned anywhere in the caller's mount namespace, and those
@@ -236,7 +231,7 @@ def discover(*, rundir: Directory | None = None) -> Discovery:
     return result
 
 
-def pinned(rundir: Directory | None) -> dict[str, int]:
+def pinned(rundir: t.Optional[t.Directory]) -> dict[str, int]:
     """Each name in the run directory with its namespace's inode number."""
     block = scan(lib.NETNS_PINS, directory(rundir))
     found: dict[str, int] = {}
@@ -248,7 +243,7 @@ def pinned(rundir: Directory | None) -> dict[str, int]:
     return found
 
 
-def identify(pid: int, *, rundir: Directory | None = None) -> list[str]:
+def identify(pid: int, *, rundir: t.Optional[t.Directory] = None) -> list[str]:
     """The names of a process's namespace, as ``ip netns identify`` gives them.
 
     Args:
@@ -278,7 +273,7 @@ def identify(pid: int, *, rundir: Directory | None = None) -> list[str]:
     return []
 
 
-def pids(target: Target | NetNS, *, rundir: Directory | None = None) -> list[int]:
+def pids(target: t.Union[t.Target, NetNS], *, rundir: t.Optional[t.Directory] = None) -> list[int]:
     """The processes in a namespace, as ``ip netns pids`` lists them.
 
     Args:
@@ -296,14 +291,8 @@ def pids(target: Target | NetNS, *, rundir: Directory | None = None) -> list[int
     Thread: any. Privilege: as `open`; CAP_SYS_PTRACE to see others' processes.
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    from ._handle import NetNS
-
     # A handle of its own: the inode number is not reused while it is open.
-    with (
-        target._duplicate(False)
-        if isinstance(target, NetNS)
-        else open(target, rundir=rundir) as ns
-    ):
+    with target._duplicate() if isinstance(target, NetNS) else open(target, rundir=rundir) as ns:
         block = scan(lib.NETNS_PROCESSES, ffi.NULL)
         for ino, _, _, processes, _, _, first in entries(block):
             if ino == ns.ino:
@@ -331,7 +320,7 @@ def nsids() -> list[int]:
     return sorted(ffi.unpack(block, count)) if count else []
 
 
-def check(path: Target) -> None:
+def check(path: t.Target) -> None:
     """Raise unless there is a network namespace at a path or name.
 
     Args:
@@ -349,7 +338,7 @@ def check(path: Target) -> None:
     open(path).close()
 
 
-def is_netns(path: Target) -> bool:
+def is_netns(path: t.Target) -> bool:
     """Whether there is a network namespace at a path or name.
 
     Args:

@@ -1,33 +1,30 @@
-"""The errors, and the one place that tells which failure is which."""
+"""The exceptions, and the one map from a native error to an exception."""
 
 from __future__ import annotations
 
 import errno as _errno
 import os
 
-from ._native import ffi, lib
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from ._lazy import _types as t
+from ._native import ffi, hand_over, lib
 
 
 class Error(Exception):
-    """What every error of this library is.
+    """The base class of this library's errors.
 
     Attributes:
         errno: the kernel's error number (int).
-        step: what was being done, in words (str).
+        step: the step that failed, in words (str).
         path: the path or name concerned (str), or None.
-        others: what else failed in an operation on several (`delete`).
+        others: the further errors of an operation on several (`delete`).
 
-    Each kind is also the built-in exception that fits, so that ``except
-    FileNotFoundError`` and the like work as with the standard library.
+    Each kind is also the built-in exception that fits: ``except
+    FileNotFoundError`` works as with the standard library.
     """
 
-    errno: int | None
+    errno: t.Optional[int]
 
-    def __init__(self, errno: int, step: str, path: str | None = None, why: str = "") -> None:
+    def __init__(self, errno: int, step: str, path: t.Optional[str] = None, why: str = "") -> None:
         super().__init__(errno, why or os.strerror(errno), path)
         self.errno = errno
         self.step = step
@@ -39,7 +36,7 @@ class Error(Exception):
         text = f"{self.step}: {self._why or self.args[1]}"
         return text if self.path is None else f"{text}: {self.path!r}"
 
-    def __reduce__(self) -> tuple[type[Error], tuple[Any, ...], dict[str, Any]]:
+    def __reduce__(self) -> tuple[type[Error], tuple[t.Any, ...], dict[str, t.Any]]:
         args = (self.errno, self.step, self.path, self._why)
         return type(self), args, {"others": self.others}
 
@@ -47,8 +44,8 @@ class Error(Exception):
 class NotFoundError(Error, FileNotFoundError):
     """No such name, path, process or thread.
 
-    Also a name whose creator is not done yet. Not a file of another kind:
-    that is NotNamespaceError.
+    Also raised for a name that its creator has not bound yet. Not raised for a
+    file of another kind: that is NotNamespaceError.
     """
 
 
@@ -57,25 +54,25 @@ class ExistsError(Error, FileExistsError):
 
 
 class NotNamespaceError(Error, OSError):
-    """It exists, but it is not a network namespace. It was not opened for use.
+    """The target exists, but is not a network namespace. It was not opened for use.
 
-    Also a run directory that is a file or a symbolic link.
+    Also raised for a run directory that is no directory.
     """
 
 
 class NotPermittedError(Error, PermissionError):
     """A capability or permission is missing; the message says which.
 
-    The thread has not moved. Not raised where a body lost the right to come
-    home: that is RestoreError.
+    The thread has not moved. Not raised if a body lost the right to return:
+    that is RestoreError.
     """
 
 
 class ClosedError(Error, ValueError):
     """The handle was closed before the operation began.
 
-    Never raised in the middle of one: those under way have the namespace to
-    their end.
+    Never raised in the middle of an operation: one that is under way has the
+    namespace to its end.
     """
 
 
@@ -89,11 +86,11 @@ class OrderError(Error, RuntimeError):
 
 
 class RestoreError(Error, OSError):
-    """The thread could not be brought home, or was not and is used again.
+    """The thread could not be brought home, or could not earlier and is used again.
 
     The body's own exception is its ``__context__``. The thread is still in
-    the body's namespace: let it end, or the process. Not raised for a failure
-    before the thread had left.
+    the body's namespace: end the thread or the process. Not raised for a failure
+    before the thread left.
     """
 
 
@@ -106,7 +103,7 @@ class InvalidTypeError(Error, TypeError):
 
 
 class KernelError(Error, OSError):
-    """Any other refusal: no descriptor, memory or room left, and the like."""
+    """Any other refusal of the kernel: no descriptor, memory or space left, and so on."""
 
 
 _BY_STEP = {
@@ -163,7 +160,7 @@ def step_text(step: int) -> str:
 
 
 def from_native(errno: int, step: int, path: bytes) -> Error:
-    """The exception for a failed native call. The only map from one to the other."""
+    """The exception for a failed native call."""
     kind: type[Error]
     why = ""
     if step in _BY_STEP and errno != _errno.ENAMETOOLONG:
@@ -179,8 +176,8 @@ def from_native(errno: int, step: int, path: bytes) -> Error:
     return kind(errno, step_text(step), os.fsdecode(path) if path else None, why)
 
 
-def check(result: int, error: Any) -> int:
-    """The result of a native call, or the exception that its error is."""
+def check(result: int, error: t.Any) -> int:
+    """Returns the result of a native call, or raises its error."""
     if result < 0:
         raise from_native(error.err, error.step, ffi.string(error.path))
     return result
@@ -204,3 +201,6 @@ def wrong_value(what: str, value: object) -> InvalidValueError:
     return InvalidValueError(
         _errno.EINVAL, step_text(lib.NETNS_STEP_CHECK_ARGUMENT), str(value), what
     )
+
+
+hand_over(from_native, wrong_type)

@@ -2,130 +2,112 @@
 
 from __future__ import annotations
 
-import os
-from errno import EINTR
+from os import fsdecode
+from sys import modules
 
-from . import _switch
-from ._errors import NotPermittedError, check, closed, wrong_type, wrong_value
-from ._native import Guard, Handle, ffi, lib
+from ._call import call, directory, encode, ffi, lib, native, number, slot
+from ._errors import NotPermittedError, closed, wrong_type
+from ._lazy import Lazy
+from ._lazy import _types as t
+from ._native import Guard, Handle, forget_host, guard
+from ._switch import CHECK_RETURN, RUNS_LATER, check_function, watch_for_await
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio.subprocess
-    import socket as sockets
-    import subprocess
-    from collections.abc import Callable, Coroutine
-    from types import EllipsisType
-    from typing import Any, Protocol, TypeVar, Union
-
-    from typing_extensions import Concatenate, ParamSpec, Self
-
-    from ._executor import Executor
-
-    P = ParamSpec("P")
-    T = TypeVar("T")
-    Target = Union[str, "os.PathLike[str]"]
-    Directory = Union[str, "os.PathLike[str]"]
-
-    class Socket(Protocol):
-        def fileno(self) -> int: ...
-
-
-_LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
-
-
-def encode(target: Target) -> bytes:
-    """The target as the core takes it: with a '/' a path, without one a name."""
-    if isinstance(target, str):  # asked first: the other question takes ten times as long
-        path = target
-    else:
-        given: object = target.__fspath__() if isinstance(target, os.PathLike) else None
-        if not isinstance(given, str):
-            raise wrong_type("a target is a name (str) or a path (str, os.PathLike[str])", target)
-        path = given if "/" in given else "./" + given
-    try:
-        encoded = os.fsencode(path)
-    except UnicodeEncodeError:
-        raise wrong_value("not encodable as a file name", ascii(path)) from None
-    if b"\0" in encoded:
-        raise wrong_value("a name or path has no NUL", path)
-    return encoded
-
-
-def directory(rundir: Directory | None) -> Any:
-    """The run directory as the core takes it: NULL for that of its own rule."""
-    if rundir is None:
-        return ffi.NULL
-    path: object = rundir.__fspath__() if isinstance(rundir, os.PathLike) else rundir
-    if not isinstance(path, str):
-        raise wrong_type("a run directory is a path (str, os.PathLike[str])", rundir)
-    if not path:
-        raise wrong_value("a run directory has a path", path)
-    return encode(path)
-
-
-def number(value: int, what: str, least: int) -> int:
-    if not isinstance(value, int):
-        raise wrong_type(f"{what} is an int", value)
-    if not least <= value <= _LARGEST:
-        raise wrong_value(f"{what} is from {least} to {_LARGEST}", value)
-    return value
-
-
-# Memory as it comes: what a native call leaves in it is written before it is read, and
-# clearing a page for each path takes microseconds where the caches are cold.
-allocate = ffi.new_allocator(should_clear_after_alloc=False)
-
-
-def call(function: Callable[..., int], *args: Any) -> int:
-    """One native call, begun again where a signal handler let it go on (PEP 475)."""
-    error = allocate("struct netns_error *")
-    result = function(*args, error)
-    while result == -EINTR:
-        result = function(*args, error)
-    return check(result, error)
+    from . import _asyncio, _executor, _process, _socket, _threads
+else:  # they import modules that are slow to import
+    _asyncio = Lazy("netns._asyncio")
+    _executor = Lazy("netns._executor")
+    _process = Lazy("netns._process")
+    _socket = Lazy("netns._socket")
+    _threads = Lazy("netns._threads")
 
 
 class NetNS(Handle):
     """A handle on a network namespace; the namespace lives while it is open.
 
-    Made by `current`, `new`, `create`, `open` and the ``from_`` functions.
-    ``with ns:`` closes it at the end, as with files; one that is dropped
-    unclosed warns `ResourceWarning`. A handle may be shared by threads and
-    closed by any of them at any time. Two open handles are equal if they are
-    on the same namespace; a closed one equals only itself.
+    `current`, `new`, `create`, `open` and the ``from_`` functions make one.
+    ``with ns:`` closes it at the end, as with files; dropping an open handle
+    warns `ResourceWarning`. Threads may share a handle, and any of them may close
+    it at any time. Two open handles are equal if they are on the same namespace;
+    a closed one equals only itself.
     """
 
-    __slots__ = ("__weakref__", "_cell")
-
-    _cell: Any  # the place of the native handle, which the base class owns
+    __slots__ = ("__weakref__",)
 
     def __init__(self) -> None:
         raise wrong_type("a handle is made by netns.open(), netns.new() and the like", self)
 
-    # Where it is
+    # Running code inside
 
-    if TYPE_CHECKING:
+    def do(
+        self,
+        fn: t.Callable[t.Concatenate[NetNS, t.P], t.T],
+        /,
+        *args: t.P.args,
+        **kwargs: t.P.kwargs,
+    ) -> t.T:
+        """Call ``fn(host, *args, **kwargs)`` inside and return its result.
 
-        def do(
-            self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
-        ) -> T: ...
-    else:
-        do = Handle.do  # in C: see its docstring there
+        Args:
+            fn: an ordinary callable. `host` is the namespace that the caller
+                was in: a handle that is borrowed (closing it does nothing) and
+                valid for as long as it is referenced.
+
+        Returns:
+            What fn returns.
+
+        Raises:
+            ClosedError: the handle is closed.
+            InvalidTypeError: fn is a coroutine, generator or async generator
+                function, whose body would run later, outside.
+            NotPermittedError: the target may not be entered.
+            RestoreError: the thread could not be brought home.
+            Whatever fn raises; the thread is home by then.
+
+        Thread: the calling thread alone moves; threads that fn starts begin
+            inside and stay there. Where the thread would not be allowed to
+            return (home is owned by a user namespace in which it may do
+            nothing), fn runs on a thread made for it instead, with the
+            caller's context variables.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 4.9.
+        Source: setns(2), network_namespaces(7).
+        """
+        try:
+            flags = fn.__code__.co_flags
+        except AttributeError:
+            flags = RUNS_LATER
+        if flags & RUNS_LATER:
+            check_function(fn)
+        host = None
+        try:
+            with guard(self) as host:
+                if args or kwargs:
+                    return fn(host, *args, **kwargs)
+                return fn(host)  # type: ignore[call-arg]
+        except NotPermittedError as error:
+            if host is not None or error.step != CHECK_RETURN:
+                raise
+        return self._do_in_thread(fn, args, kwargs)
 
     def do_in_thread(
-        self, fn: Callable[Concatenate[NetNS, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """As `do`, on a thread made for it, which is moved for good and ends.
+        self,
+        fn: t.Callable[t.Concatenate[NetNS, t.P], t.T],
+        /,
+        *args: t.P.args,
+        **kwargs: t.P.kwargs,
+    ) -> t.T:
+        """As `do`, on a thread made for it, which moves for good and ends.
 
         For a body that may leave its thread in a state unfit for others. The
         caller waits; its context variables are copied. A signal handler that
         raises in the caller ends the wait, not the body.
 
-        Of a namespace opened or created by name, the files of
-        ``/etc/netns/NAME``, where there are any, lie over those of /etc on the
-        thread, as with ``ip netns exec``: names are looked up as its
-        resolv.conf says. (Not by `do`, whose thread has to come home.)
+        If the namespace was opened or created by name and has files in
+        ``/etc/netns/NAME``, they lie over those of /etc on this thread, as with
+        ``ip netns exec``: host names are looked up as its resolv.conf says.
+        (`do` can't do that: its thread has to come home.)
 
         Raises:
             As `do`, except RestoreError. RuntimeError: no thread can be started.
@@ -135,22 +117,51 @@ class NetNS(Handle):
         Since: Linux 4.9.
         Source: setns(2).
         """
-        _switch.check_function(fn)
-        return _switch.run_in_thread(self, fn, args, kwargs)
+        check_function(fn)
+        return self._do_in_thread(fn, args, kwargs)
 
-    if TYPE_CHECKING:
+    def _do_in_thread(
+        self, fn: t.Callable[..., t.T], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+    ) -> t.T:
+        host = opened(lib.netns_current)
+        host._borrowed = True
+        return _threads.run_in_thread(self, fn, (host, *args), kwargs)
 
-        def enter(self) -> Guard: ...
-    else:
-        enter = Handle.enter  # in C as well
+    def enter(self) -> Guard:
+        """A context manager whose body runs inside: ``with ns.enter() as host:``.
+
+        Returns:
+            A guard, whose ``__enter__`` moves the thread and gives `host` as
+            for `do`, and whose ``__exit__`` brings it home.
+
+        Raises (at the start of the body):
+            ClosedError: the handle is closed.
+            NotPermittedError: the target may not be entered, or the thread
+                would not be allowed to return (`do` uses another thread there).
+        Raises (at its end):
+            OrderError: another guard of this thread is still inside, or the
+                guard is left on another thread.
+            RestoreError: the thread could not be brought home.
+
+        Thread: the body must end on the thread it began on and must not
+            await: in between, everything else on that thread is inside. In
+            asyncio's debug mode such an await is reported to the loop's
+            exception handler, with the task and the line.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
+        Since: Linux 4.9.
+        Source: setns(2).
+        """
+        if "asyncio.events" in modules:
+            return watch_for_await(guard(self), 2)
+        return guard(self)
 
     def do_async(
         self,
-        fn: Callable[Concatenate[NetNS, P], Coroutine[Any, Any, T]],
+        fn: t.Callable[t.Concatenate[NetNS, t.P], t.Coroutine[t.Any, t.Any, t.T]],
         /,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> Coroutine[Any, Any, T]:
+        *args: t.P.args,
+        **kwargs: t.P.kwargs,
+    ) -> t.Coroutine[t.Any, t.Any, t.T]:
         """``await ns.do_async(fn, ...)``: `do` for coroutine functions, under asyncio.
 
         Each step of ``fn(host, *args, **kwargs)`` between two awaits runs
@@ -189,18 +200,16 @@ class NetNS(Handle):
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
         Since: Linux 4.9 (setns). Source: setns(2).
         """
-        from . import _async
-
-        _async.check_coroutine_function(fn)
-        return _async.run(self, fn, args, kwargs)
+        _asyncio.check_coroutine_function(fn)
+        return _asyncio.run(self, fn, args, kwargs)
 
     def executor(
         self,
-        max_workers: int | None = None,
+        max_workers: t.Optional[int] = None,
         thread_name_prefix: str = "",
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-    ) -> Executor:
+        initializer: t.Optional[t.Callable[..., object]] = None,
+        initargs: tuple[t.Any, ...] = (),
+    ) -> _executor.Executor:
         """A `concurrent.futures.ThreadPoolExecutor` whose workers live in the namespace.
 
         Wherever a job is submitted from, also where that starts a worker; so
@@ -223,15 +232,15 @@ class NetNS(Handle):
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
         Since: Linux 4.9. Source: setns(2).
         """
-        from ._executor import Executor
-
-        return Executor(self, max_workers, thread_name_prefix, initializer, initargs)
+        ns = self._duplicate()  # for workers that start after the handle was closed
+        ns._borrowed = True
+        return _executor.Executor(ns, max_workers, thread_name_prefix, initializer, initargs)
 
     def set(self) -> None:
         """Move the calling thread into the namespace for good.
 
-        For threads of your own that shall live there. Inside a body, its end
-        still brings the thread home.
+        For a thread of your own that is to live there. Inside a body, the end of
+        the body still brings the thread home.
 
         Raises:
             ClosedError: the handle is closed.
@@ -242,21 +251,21 @@ class NetNS(Handle):
         Since: Linux 4.9.
         Source: setns(2).
         """
-        call(lib.netns_set, self._cell[0])
-        lib.netns__forget_host()
+        call(lib.netns_set, native(self))
+        forget_host()
 
-    # What lives in it
+    # Things that live inside
 
     def run(
         self,
-        argv: Any,
+        argv: t.Any,
         *,
-        input: Any = None,
+        input: t.Any = None,
         capture_output: bool = False,
-        timeout: float | None = None,
+        timeout: t.Optional[float] = None,
         check: bool = False,
-        **kwargs: Any,
-    ) -> subprocess.CompletedProcess[Any]:
+        **kwargs: t.Any,
+    ) -> t.CompletedProcess[t.Any]:
         """As `subprocess.run`, with the child born inside, as ``ip netns exec`` gives it.
 
         Its /sys shows this namespace and, of a namespace opened or created by
@@ -282,11 +291,9 @@ class NetNS(Handle):
             the target.
         Since: Linux 4.9. Source: ip-netns(8), mount_namespaces(7).
         """
-        from ._process import run
+        return _process.run(self, argv, input, capture_output, timeout, check, kwargs)
 
-        return run(self, argv, input, capture_output, timeout, check, kwargs)
-
-    def popen(self, argv: Any, **kwargs: Any) -> subprocess.Popen[Any]:
+    def popen(self, argv: t.Any, **kwargs: t.Any) -> t.Popen[t.Any]:
         """As `subprocess.Popen`, with the child born inside, as by `run`.
 
         Args:
@@ -302,61 +309,40 @@ class NetNS(Handle):
         Thread: as `run`. Privilege: as `run`. Since: Linux 4.9.
         Source: ip-netns(8), mount_namespaces(7).
         """
-        from ._process import popen
+        return _process.popen(self, argv, kwargs)
 
-        return popen(self, argv, kwargs)
-
-    async def create_subprocess_exec(
-        self,
-        program: Any,
-        *args: Any,
-        stdin: Any = None,
-        stdout: Any = None,
-        stderr: Any = None,
-        limit: int = 65536,
-        **kwds: Any,
-    ) -> asyncio.subprocess.Process:
-        """As `asyncio.create_subprocess_exec`, with the child born inside, as by `run`.
-
-        The event loop runs on while the child is begun, and is at home; it
-        needs no child watcher.
+    def socket(self, family: int = -1, type: int = -1, proto: int = -1) -> t.Socket:
+        """A socket that lives in the namespace, for use from anywhere.
 
         Args:
-            program, args, stdin, stdout, stderr, limit, kwds: as there.
+            family, type, proto: as for `socket.socket`.
 
         Returns:
-            An `asyncio.subprocess.Process`.
+            A `socket.socket`, close-on-exec, which is the caller's to close. It
+            keeps the namespace alive.
 
         Raises:
-            InvalidValueError: an option for text, for buffers or for a shell.
-            What `popen` raises. When the call is cancelled, its child has been
-            killed and waited for by the time that CancelledError is raised.
+            ClosedError: the handle is closed.
+            NotPermittedError: the target may not be entered, or such a socket
+                not be made there.
+            RestoreError: the thread could not be brought home.
+            KernelError: no such family, type or protocol; no descriptor left.
 
-        Thread: the event loop's does not move; else as `run`. Privilege: as
-            `run`.
-        Since: Linux 4.9; from 5.3 on without a thread that waits for the child
-            (pidfd_open).
-        Source: ip-netns(8), mount_namespaces(7), pidfd_open(2).
+        Thread: as `do`.
+        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target, and
+            CAP_NET_RAW there for raw and packet sockets.
+        Since: Linux 4.9. Source: socket(2), network_namespaces(7).
         """
-        from ._async_process import create
-
-        pipes = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        return await create(self, [program, *args], limit, {**pipes, **kwds})
-
-    if TYPE_CHECKING:
-
-        def socket(self, family: int = -1, type: int = -1, proto: int = 0) -> sockets.socket: ...
-    else:
-        socket = Handle.socket  # in C: see its docstring there
+        return _socket.make_inside(self, _socket.make_socket, family, type, proto)
 
     def create_connection(
         self,
-        address: tuple[str | None, int],
-        timeout: float | EllipsisType | None = ...,
-        source_address: tuple[str, int] | None = None,
+        address: tuple[t.Optional[str], int],
+        timeout: t.Any = ...,
+        source_address: t.Optional[tuple[str, int]] = None,
         *,
         all_errors: bool = False,
-    ) -> sockets.socket:
+    ) -> t.Socket:
         """As `socket.create_connection`, from inside the namespace.
 
         The host name is looked up inside, as by `do_in_thread`, and the
@@ -375,25 +361,15 @@ class NetNS(Handle):
         Thread: as `do`. Privilege: as `do`. Since: Linux 4.9.
         Source: socket(2), connect(2).
         """
-        from ._socket import create_connection
+        return _socket.create_connection(self, address, timeout, source_address, all_errors)
 
-        return create_connection(self, address, timeout, source_address, all_errors)
-
-    def create_server(
-        self,
-        address: tuple[str, int],
-        *,
-        family: int = -1,
-        backlog: int | None = None,
-        reuse_port: bool = False,
-        dualstack_ipv6: bool = False,
-    ) -> sockets.socket:
+    def create_server(self, address: t.Any, **kwargs: t.Any) -> t.Socket:
         """As `socket.create_server`, inside the namespace.
 
         Connections that it accepts live there too.
 
         Args:
-            address, family, backlog, reuse_port, dualstack_ipv6: as there.
+            address, kwargs: as there.
 
         Returns:
             A `socket.socket` that listens.
@@ -404,11 +380,9 @@ class NetNS(Handle):
         Thread: as `do`. Privilege: as `do`. Since: Linux 4.9.
         Source: socket(2), bind(2), listen(2).
         """
-        from ._socket import create_server
+        return _socket.make_inside(self, _socket.create_server, address, **kwargs)
 
-        return create_server(self, address, family, backlog, reuse_port, dualstack_ipv6)
-
-    # What it is
+    # Facts
 
     def fileno(self) -> int:
         """The handle's own descriptor: an int, close-on-exec, valid until closed.
@@ -418,82 +392,74 @@ class NetNS(Handle):
 
         Thread: any. Privilege: none. Since: Linux 4.9. Source: setns(2).
         """
-        fd: int = lib.netns_fd(self._cell[0])
+        fd: int = lib.netns_fd(native(self))
         if fd < 0:
             raise closed()
         return fd
 
     @property
-    def path(self) -> str | None:
+    def path(self) -> t.Optional[str]:
         """The path it was opened or created by, or None."""
         return self._path
 
     @property
-    def name(self) -> str | None:
+    def name(self) -> t.Optional[str]:
         """The name in the run directory it was opened or created by, or None."""
         return self._name
 
     @property
     def ino(self) -> int:
-        """The namespace's inode number, known also after closing.
+        """The namespace's inode number, also known after closing.
 
-        It names the namespace while something keeps that alive: the kernel
-        gives the numbers of dead namespaces to new ones.
+        It identifies the namespace as long as something keeps that alive: the
+        kernel reuses the numbers of dead namespaces.
         """
-        return int(lib.netns_ino(self._cell[0]))
+        return int(lib.netns_ino(native(self)))
 
     @property
     def dev(self) -> int:
         """The device of the file system of namespaces (nsfs), as st_dev."""
-        return int(lib.netns_dev(self._cell[0]))
+        return int(lib.netns_dev(native(self)))
 
     @property
     def cookie(self) -> int:
-        """The kernel's number for the namespace, which none has had or will have.
+        """The kernel's number for the namespace, which it never gives again.
 
-        Asked of a socket made inside, on a thread made for it; the calling
-        thread does not move. Needs Linux 5.14, and the right to enter the
-        namespace unless the calling thread is in it.
+        A socket made inside tells it. Needs Linux 5.14, and the right to enter
+        the namespace unless the calling thread is in it.
         """
         cookie = ffi.new("uint64_t *")
-        call(lib.netns_cookie, self._cell[0], cookie)
+        call(lib.netns_cookie, native(self), cookie)
         return int(cookie[0])
 
     @property
-    def owner_uid(self) -> int | None:
-        """The user who made the user namespace that owns this one.
+    def owner_uid(self) -> t.Optional[int]:
+        """The user id of the creator of the user namespace that owns this one.
 
-        As the caller's user namespace maps it. None where the kernel does not
-        tell: the owner is neither the caller's user namespace nor one below.
+        As the caller's user namespace maps it. None if the kernel does not tell:
+        the owner is neither the caller's user namespace nor a descendant of it.
         """
         try:
-            return call(lib.netns_owner_uid, self._cell[0])
+            return call(lib.netns_owner_uid, native(self))
         except NotPermittedError:
             return None
 
     @property
-    def nsid(self) -> int | None:
+    def nsid(self) -> t.Optional[int]:
         """The id that the calling thread's namespace has for this one; None without.
 
-        rtnetlink speaks of the peers of devices by these ids. Setting gives
-        one, for good: `ExistsError` where there is one already or it is
-        another's; -1 lets the kernel choose. Setting needs CAP_NET_ADMIN over
-        the calling thread's namespace.
+        rtnetlink names the peers of devices by these ids. Setting it assigns an
+        id for good; -1 lets the kernel choose. It raises `ExistsError` if there is
+        one already or the id is in use, and needs CAP_NET_ADMIN over the calling
+        thread's namespace.
         """
         nsid = ffi.new("int32_t *")
-        call(lib.netns_get_nsid, self._cell[0], nsid)
+        call(lib.netns_get_nsid, native(self), nsid)
         return None if nsid[0] < 0 else int(nsid[0])
 
     @nsid.setter
     def nsid(self, nsid: int) -> None:
-        call(lib.netns_set_nsid, self._cell[0], number(nsid, "an id", -1))
-
-    def __getattr__(self, name: str) -> Any:
-        # Made when it is asked for: most handles are opened, entered and closed.
-        if name == "_cell":
-            self._cell = ffi.cast("struct netns **", self._cell_address)
-            return self._cell
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        call(lib.netns_set_nsid, native(self), number(nsid, "an id", -1))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, NetNS):
@@ -514,9 +480,9 @@ class NetNS(Handle):
             f"{f' {label!r}' if label else ''} net:[{self.ino}]>"
         )
 
-    # How it is kept
+    # Keeping and closing it
 
-    def pin(self, target: Target, *, rundir: Directory | None = None) -> None:
+    def pin(self, target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> None:
         """Give the namespace a name, or bind it at a path, so that it outlives its users.
 
         Args:
@@ -539,20 +505,28 @@ class NetNS(Handle):
         Since: Linux 4.9; by descriptors alone from 5.2 (move_mount).
         Source: ip-netns(8), move_mount(2), mount(2).
         """
-        call(lib.netns_pin, self._cell[0], directory(rundir), encode(target))
+        call(lib.netns_pin, native(self), directory(rundir), encode(target))
+
+    def _duplicate(self) -> NetNS:
+        """Another handle on the same namespace, safe beside a close() of this one."""
+        return opened(lib.netns_dup, native(self), name=self._name, path=self._path)
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closed
+        return bool(lib.netns_is_closed(native(self)))
 
-    if TYPE_CHECKING:
+    def close(self) -> None:
+        """Give the namespace up; the handle raises `ClosedError` from now on.
 
-        def close(self) -> None: ...
-    else:
-        close = Handle.close  # in C: see its docstring there
+        Closing twice is fine, and closing the borrowed host of a body does nothing.
+        A use under way on another thread goes on to its end in this namespace.
 
-    def __enter__(self) -> Self:
+        Thread: any. Privilege: none. Since: any. Source: close(2).
+        """
+        self._close()
+
+    def __enter__(self) -> NetNS:
         if self.closed:
             raise closed()
         return self
@@ -561,11 +535,40 @@ class NetNS(Handle):
         self.close()
 
 
+_new = NetNS.__new__
+
+
+def opened(
+    function: t.Callable[..., int],
+    *args: t.Any,
+    name: t.Optional[str] = None,
+    path: t.Optional[str] = None,
+) -> NetNS:
+    """A handle that a native function fills. It exists first, so nothing can be lost."""
+    ns: NetNS = _new(NetNS)
+    if path is not None:
+        ns._name, ns._path = name, path
+    call(function, *args, slot(ns))
+    return ns
+
+
+def name_and_path(where: bytes, name: bytes) -> tuple[str, str]:
+    """The name and path that a handle shows, of a name in the run directory `where`."""
+    text = fsdecode(name)
+    return text, f"{fsdecode(where).rstrip('/')}/{text}"
+
+
+def open_name(function: t.Callable[..., int], where: bytes, encoded: bytes) -> NetNS:
+    """A handle that a native function opens by a name in the run directory `where`."""
+    name, path = name_and_path(where, encoded)
+    return opened(function, where, encoded, name=name, path=path)
+
+
 def current() -> NetNS:
     """The namespace of the calling thread.
 
-    Never that of the process, which has none: ``/proc/self/ns/net`` is that of
-    its main thread.
+    A process has no network namespace; its threads have. (``/proc/self/ns/net``
+    is the main thread's.)
 
     Returns:
         A handle.
@@ -577,10 +580,10 @@ def current() -> NetNS:
     Thread: the calling thread. Privilege: none. Since: Linux 4.9.
     Source: namespaces(7), proc_pid_ns(5).
     """
-    return NetNS._current(False)
+    return opened(lib.netns_current)
 
 
-def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
+def open(target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
     """The namespace at a name or a path.
 
     Args:
@@ -594,8 +597,8 @@ def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
 
     Raises:
         NotFoundError: nothing is there.
-        NotNamespaceError: what is there is no network namespace. FIFOs and
-            devices are refused without being opened, links as names too.
+        NotNamespaceError: the target is not a network namespace. FIFOs and
+            devices are refused without being opened, and so are names that are links.
         NotPermittedError: it may not be opened.
         InvalidTypeError, InvalidValueError: target is neither.
 
@@ -603,7 +606,10 @@ def open(target: Target, *, rundir: Directory | None = None) -> NetNS:
         of ptrace(2) (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: ioctl_ns(2), ip-netns(8).
     """
-    return NetNS._open(directory(rundir), encode(target))
+    encoded = encode(target)
+    if b"/" in encoded:
+        return opened(lib.netns_open, ffi.NULL, encoded, path=fsdecode(encoded))
+    return open_name(lib.netns_open, directory(rundir), encoded)
 
 
 def from_pid(pid: int) -> NetNS:
@@ -624,12 +630,10 @@ def from_pid(pid: int) -> NetNS:
     Since: Linux 4.9. Source: proc_pid_ns(5), ptrace(2).
     """
     path = f"/proc/{number(pid, 'a pid', 1)}/ns/net"
-    ns = NetNS._open_pid(pid)
-    ns._path = path
-    return ns
+    return opened(lib.netns_from_pid, pid, path=path)
 
 
-def from_thread(tid: int, pid: int | None = None) -> NetNS:
+def from_thread(tid: int, pid: t.Optional[int] = None) -> NetNS:
     """The namespace of one thread.
 
     Args:
@@ -652,9 +656,7 @@ def from_thread(tid: int, pid: int | None = None) -> NetNS:
     if pid is not None:
         number(pid, "a pid", 1)
     path = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
-    ns = NetNS._open_thread(pid or 0, tid)
-    ns._path = path
-    return ns
+    return opened(lib.netns_from_thread, pid or 0, tid, path=path)
 
 
 def from_fd(fd: int) -> NetNS:
@@ -673,10 +675,10 @@ def from_fd(fd: int) -> NetNS:
 
     Thread: any. Privilege: none. Since: Linux 4.9. Source: ioctl_ns(2).
     """
-    return NetNS._open_fd(number(fd, "a descriptor", 0))
+    return opened(lib.netns_from_fd, number(fd, "a descriptor", 0))
 
 
-def from_socket(sock: Socket | int) -> NetNS:
+def from_socket(sock: t.Descriptor) -> NetNS:
     """The namespace that a socket lives in.
 
     Args:
@@ -698,4 +700,31 @@ def from_socket(sock: Socket | int) -> NetNS:
     fd = sock if isinstance(sock, int) else getattr(sock, "fileno", lambda: None)()
     if fd is None:
         raise wrong_type("a socket, or its descriptor", sock)
-    return NetNS._open_socket(number(fd, "a descriptor", 0))
+    return opened(lib.netns_from_socket, number(fd, "a descriptor", 0))
+
+
+def do(
+    target: t.Target,
+    fn: t.Callable[t.Concatenate[NetNS, t.P], t.T],
+    /,
+    *args: t.P.args,
+    **kwargs: t.P.kwargs,
+) -> t.T:
+    """Open target, call ``fn(host, *args, **kwargs)`` inside, close, return its result.
+
+    Args:
+        target: as for `open`.
+        fn: as for `NetNS.do`.
+
+    Returns:
+        What fn returns.
+
+    Raises:
+        What `open` and `NetNS.do` raise, and whatever fn raises.
+
+    Thread: the calling thread. Privilege: as `NetNS.do`. Since: Linux 4.9.
+    Source: setns(2).
+    """
+    check_function(fn)
+    with open(target) as ns:
+        return ns.do(fn, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""Namespaces made ahead, for who needs many and can't wait for each."""
+"""Namespaces made ahead, for programs that can't wait for each."""
 
 from __future__ import annotations
 
@@ -6,35 +6,80 @@ import os
 from _queue import Empty, SimpleQueue
 from _thread import allocate_lock, start_new_thread
 from errno import EBADF, EINVAL
+from weakref import ref
 
+from ._call import lib, number
 from ._create import new
 from ._errors import ClosedError, OrderError, step_text
-from ._handle import number
-from ._native import lib
+from ._handle import NetNS
+from ._lazy import _types as t
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Union
 
-    from typing_extensions import Self
+class Worker:
+    """The thread that makes them, and all that it shares with its pool.
 
-    from ._handle import NetNS
+    It makes namespaces until enough are ready, and looks again whenever it is woken.
+    So it replaces a namespace that was lost to an interrupt. It also tells waiting
+    takers that the pool was left, because no signal handler runs on this thread. It
+    holds no reference to the pool: dropping the pool wakes and ends it.
+    """
 
-    Made = Union[NetNS, Exception, None]
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.running = False
+        self.ended = allocate_lock()  # held while there is a thread
+        # The queues are C's: an interrupt can't leave them half changed.
+        self.wakeups: SimpleQueue[t.Any] = SimpleQueue()
+        self.ready: SimpleQueue[t.Union[NetNS, Exception, None]] = SimpleQueue()
+        self.dropped: t.Any = None
+
+    def start(self, pool: Pool) -> None:
+        self.ended.acquire()
+        try:
+            # The callback is C's too: it can't swallow an interrupt.
+            self.dropped = ref(pool, self.wakeups.put)
+            self.running = True
+            start_new_thread(self.make, ())
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        self.running = False
+        self.wakeups.put(None)
+
+    def make(self) -> None:
+        try:
+            while self.running and self.dropped() is not None:
+                _drain(self.wakeups)  # first: what comes from here on is looked at again
+                self.fill()
+                self.wakeups.get()
+        finally:
+            self.running = False
+            self.discard()
+            self.ready.put(None)
+            self.ended.release()
+
+    def fill(self) -> None:
+        while self.running and self.ready.qsize() < self.size:
+            try:
+                self.ready.put(new())
+            except Exception as error:
+                self.ready.put(error)
+                return  # it tries again when somebody has seen the error
+
+    def discard(self) -> None:
+        for made in _drain(self.ready):
+            if isinstance(made, NetNS):
+                made.close()
 
 
 class Pool:
     """Fresh namespaces, made ahead on a thread of the pool's: see `pool`."""
 
     def __init__(self, size: int) -> None:
-        self._size = number(size, "a pool's size", 1)
+        self._worker = Worker(number(size, "a pool's size", 1))
         self._pid = 0  # of the process that entered it
-        self._running = False
-        self._over = allocate_lock()  # held by the maker
-        # The queues are C's: an interrupt can't leave them half changed.
-        self._wanted: SimpleQueue[bool] = SimpleQueue()
-        self._again: SimpleQueue[bool] = SimpleQueue()
-        self._made: SimpleQueue[Made] = SimpleQueue()
 
     def take(self) -> NetNS:
         """One of the namespaces made ahead; waits where they are used up.
@@ -43,7 +88,7 @@ class Pool:
             A handle, the caller's to close.
 
         Raises:
-            What `new` raises: the maker tries again then.
+            What `new` raises: the pool tries again then.
             ClosedError: the pool is not entered, or was left.
             OrderError: it was entered in the parent of this process.
 
@@ -51,19 +96,23 @@ class Pool:
         Privilege: none beyond what entering the pool took.
         Since: Linux 4.9. Source: unshare(2).
         """
-        if not self._running:
+        worker = self._worker
+        if not worker.running:
             raise self._left()
         if self._pid != os.getpid():
             raise self._misused("a pool is of the process that entered it")
-        made = self._made.get()
-        if made is None:
-            self._made.put(None)  # for the next who waits
+        try:
+            taken = worker.ready.get()
+        finally:
+            if worker.running:
+                worker.wakeups.put(None)
+            else:
+                worker.ready.put(None)  # for the next who waits
+        if taken is None:
             raise self._left()
-        if isinstance(made, Exception):
-            self._again.put(True)
-            raise made
-        self._wanted.put(True)
-        return made
+        if isinstance(taken, Exception):
+            raise taken
+        return taken
 
     def _left(self) -> ClosedError:
         step = step_text(lib.NETNS_STEP_USE_HANDLE)
@@ -72,62 +121,30 @@ class Pool:
     def _misused(self, why: str) -> OrderError:
         return OrderError(EINVAL, step_text(lib.NETNS_STEP_CHECK_ORDER), None, why)
 
-    def _make(self) -> None:
-        try:
-            while self._wanted.get():
-                made = self._one()
-                while self._running and isinstance(made, Exception):
-                    self._made.put(made)
-                    self._again.get()
-                    made = self._one()
-                self._made.put(made)
-                if not self._running:
-                    break
-        finally:
-            self._discard()
-            self._over.release()
-
-    def _one(self) -> Made:
-        try:
-            return new()
-        except Exception as error:
-            return error
-
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Pool:
         if self._pid:
             raise self._misused("a pool is entered once")
         self._pid = os.getpid()
-        self._over.acquire()
-        try:
-            self._running = True
-            start_new_thread(self._make, ())
-            for _ in range(self._size):
-                self._wanted.put(True)
-        except BaseException:
-            self._stop()  # and not wait, for there may be no maker
-            raise
+        self._worker.start(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stop()
+        worker = self._worker
+        worker.stop()
         if self._pid == os.getpid():
-            self._over.acquire()
-        self._discard()
-        self._made.put(None)
+            with worker.ended:
+                pass
+        else:  # a fork's child has no worker
+            worker.discard()
 
-    def _stop(self) -> None:
-        self._running = False
-        self._wanted.put(False)
-        self._again.put(False)
 
-    def _discard(self) -> None:
-        while True:
-            try:
-                made = self._made.get_nowait()
-            except Empty:
-                return
-            if made is not None and not isinstance(made, Exception):
-                made.close()
+def _drain(queue: SimpleQueue[t.T]) -> list[t.T]:
+    found: list[t.T] = []
+    while True:
+        try:
+            found.append(queue.get_nowait())
+        except Empty:
+            return found
 
 
 def pool(size: int) -> Pool:

@@ -1,58 +1,42 @@
-"""Child processes born inside, and threads with the files of a namespace."""
+"""Child processes that are born inside."""
 
 from __future__ import annotations
 
 import subprocess
-from os import fsencode
 
-from ._errand import Errand
-from ._handle import call
-from ._native import ffi, lib
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from ._handle import NetNS
+from ._call import Handle, call, lib, native
+from ._lazy import _types as t
+from ._threads import Job, setup_exec
 
 
-def dress(ns: NetNS) -> None:
-    """The calling thread, which must end: into ns, with its /sys and /etc files."""
-    call(lib.netns_set, ns._cell[0])
-    call(lib.netns_setup_exec, fsencode(ns._name) if ns._name else ffi.NULL)
-
-
-def birth(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> Errand:
-    """Gives a child begun on a thread made for it, which is inside when it forks."""
-
-    def work() -> subprocess.Popen[Any]:
-        dress(ns)
-        return subprocess.Popen(argv, **kwargs)
-
-    return Errand("netns-birth", work, end)
-
-
-def end(child: subprocess.Popen[Any]) -> None:
+def end(child: subprocess.Popen[t.Any]) -> None:
     child.kill()
     with child:
         pass
 
 
-def popen(ns: NetNS, argv: Any, kwargs: dict[str, Any]) -> subprocess.Popen[Any]:
-    child: subprocess.Popen[Any] = birth(ns, argv, kwargs).wait()
+def popen(ns: Handle, argv: t.Any, kwargs: dict[str, t.Any]) -> subprocess.Popen[t.Any]:
+    """Starts the child on a thread made for it, which is inside when it forks."""
+
+    def start_child() -> subprocess.Popen[t.Any]:
+        call(lib.netns_set, native(ns))
+        setup_exec(ns)
+        return subprocess.Popen(argv, **kwargs)
+
+    child: subprocess.Popen[t.Any] = Job("netns-popen", start_child, abandon=end).run()
     return child
 
 
 def run(
-    ns: NetNS,
-    argv: Any,
-    input: Any,
+    ns: Handle,
+    argv: t.Any,
+    input: t.Any,
     capture_output: bool,
-    timeout: float | None,
+    timeout: t.Optional[float],
     check: bool,
-    kwargs: dict[str, Any],
-) -> subprocess.CompletedProcess[Any]:
-    """As subprocess.run does it, which has no other Popen than its own."""
+    kwargs: dict[str, t.Any],
+) -> subprocess.CompletedProcess[t.Any]:
+    """The same as subprocess.run, which has no other Popen than its own."""
     if input is not None:
         if kwargs.get("stdin") is not None:
             raise ValueError("stdin and input arguments may not both be used.")

@@ -1,38 +1,103 @@
-"""Sockets born inside: in many namespaces at once, connected, listening."""
+"""Sockets that live inside: one, connected, listening, and one in each of many."""
 
 from __future__ import annotations
 
+import socket
 import sys
 
-from ._errors import wrong_type
-from ._handle import NetNS
-from ._native import Handle
-from ._switch import has_files
+from ._call import Handle, lib, native
+from ._errors import Error, NotPermittedError, from_native, wrong_type
+from ._lazy import _types as t
+from ._switch import CHECK_RETURN, tour
+from ._threads import has_files
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from socket import socket
-    from types import EllipsisType
+
+def make_socket(host: object, /, family: int, type: int, proto: int) -> socket.socket:
+    """In the calling thread's namespace; its object owns it from the start."""
+    try:
+        return socket.socket(family, type, proto)
+    except OSError as error:
+        number = error.errno or 0
+    raise from_native(number, lib.NETNS_STEP_MAKE_SOCKET, b"")
+
+
+def make_inside(
+    ns: t.Any, make: t.Callable[..., socket.socket], *args: t.Any, **kwargs: t.Any
+) -> socket.socket:
+    """The socket that make(host, ...) gives inside; closed if the thread can't come home."""
+    made: list[socket.socket] = []
+
+    def body(host: object) -> socket.socket:
+        made.append(make(host, *args, **kwargs))
+        return made[0]
+
+    try:
+        sock: socket.socket = ns.do(body)
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+    return sock
+
+
+def create_connection(
+    ns: t.Any,
+    address: tuple[t.Optional[str], int],
+    timeout: t.Any,
+    source_address: t.Optional[tuple[str, int]],
+    all_errors: bool,
+) -> socket.socket:
+    """Looks the host name up inside, and waits for the connection at home."""
+    errors: list[Exception] = []
+    look_up = ns.do_in_thread if has_files(ns) else ns.do
+    host, port = address
+    for family, type, proto, _, target in look_up(
+        lambda _: socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    ):
+        sock = None
+        try:
+            sock = ns.socket(family, type, proto)
+            if timeout not in (..., getattr(socket, "_GLOBAL_DEFAULT_TIMEOUT", ...)):
+                sock.settimeout(timeout)
+            if source_address:
+                sock.bind(source_address)
+            sock.connect(target)
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if not isinstance(error, OSError):
+                raise
+            errors.append(error)
+        else:
+            errors.clear()
+            return sock  # type: ignore[no-any-return]
+    try:
+        if all_errors and sys.version_info >= (3, 11):
+            raise ExceptionGroup("create_connection failed", errors)  # noqa: F821
+        raise errors[-1]
+    finally:
+        errors.clear()  # their tracebacks hold this frame, which holds them
+
+
+def create_server(host: object, /, address: t.Any, **kwargs: t.Any) -> socket.socket:
+    return socket.create_server(address, **kwargs)
 
 
 def sockets(
-    namespaces: Iterable[NetNS], family: int = -1, type: int = -1, proto: int = 0
-) -> list[socket]:
-    """One socket in each namespace, by one native call.
-
-    The thread goes straight from one namespace to the next.
+    namespaces: t.Iterable[Handle], family: int = -1, type: int = -1, proto: int = -1
+) -> list[socket.socket]:
+    """One socket in each namespace, in one tour of them all.
 
     Args:
-        namespaces: open handles.
+        namespaces: open `NetNS` handles.
         family, type, proto: as for `NetNS.socket`.
 
     Returns:
         A list of `socket.socket`, in the order of the namespaces.
 
     Raises:
-        What `NetNS.socket` raises, with the namespace concerned as ``path``;
-            there is no socket then.
+        The errors of `NetNS.socket`, with the namespace concerned as ``path``;
+            all sockets made so far are closed.
         InvalidTypeError: one is no handle.
 
     Thread: as `NetNS.socket`. Privilege: as `NetNS.socket`. Since: Linux 4.9.
@@ -42,68 +107,32 @@ def sockets(
         handles = tuple(namespaces)
     except TypeError:
         raise wrong_type("the namespaces are an iterable of NetNS", namespaces) from None
-    return Handle._sockets(handles, family, type, proto)
-
-
-def create_connection(
-    ns: NetNS,
-    address: tuple[str | None, int],
-    timeout: float | EllipsisType | None,
-    source_address: tuple[str, int] | None,
-    all_errors: bool,
-) -> socket:
-    from socket import SOCK_STREAM, getaddrinfo
-
-    host, port = address
-    errors: list[OSError] = []
-    look_up = ns.do_in_thread if has_files(ns) else ns.do
-    for family, type, proto, _, target in look_up(
-        lambda _: getaddrinfo(host, port, 0, SOCK_STREAM)
-    ):
-        try:
-            sock = ns.socket(family, type, proto)
-        except OSError as error:
-            errors.append(error)
-            continue
-        try:
-            if timeout is not ...:
-                sock.settimeout(timeout)
-            if source_address:
-                sock.bind(source_address)
-            sock.connect(target)
-        except OSError as error:
-            sock.close()
-            errors.append(error)
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            errors.clear()
-            return sock
+    made: list[socket.socket] = []
     try:
-        if all_errors and sys.version_info >= (3, 11):
-            raise ExceptionGroup("create_connection failed", errors)  # noqa: F821
-        raise errors[-1]
-    finally:
-        errors.clear()  # their tracebacks hold this frame, which holds them
+        _make_in_each(handles, made, family, type, proto)
+    except BaseException as error:
+        for sock in made:
+            sock.close()
+        failed = handles[len(made)] if len(made) < len(handles) else None
+        if isinstance(error, Error) and isinstance(failed, Handle):
+            error.path = f"net:[{lib.netns_ino(native(failed))}]"
+        raise
+    return made
 
 
-def create_server(
-    ns: NetNS,
-    address: tuple[str, int],
-    family: int,
-    backlog: int | None,
-    reuse_port: bool,
-    dualstack_ipv6: bool,
-) -> socket:
-    from socket import AF_INET, create_server
-
-    return ns.do(
-        lambda _: create_server(
-            address,
-            family=AF_INET if family == -1 else family,
-            backlog=backlog,
-            reuse_port=reuse_port,
-            dualstack_ipv6=dualstack_ipv6,
-        )
-    )
+def _make_in_each(
+    handles: tuple[t.Any, ...],
+    made: list[socket.socket],
+    *kind: int,
+) -> None:
+    try:
+        with tour() as visits:
+            for ns in handles:
+                visits.visit(ns)
+                made.append(make_socket(None, *kind))
+    except NotPermittedError as error:
+        if error.step != CHECK_RETURN:
+            raise
+        # The thread would not be allowed to return: one by one, other threads go.
+        for ns in handles[len(made) :]:
+            made.append(ns.socket(*kind))

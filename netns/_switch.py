@@ -1,50 +1,40 @@
-"""What `do` needs beside the guard: fit functions, and a thread to fall back on."""
+"""Checks on bodies, and on awaits inside them; tours; settings of the process."""
 
 from __future__ import annotations
 
-from os.path import isdir
 from sys import _getframe, modules
 
-from ._errors import wrong_type
-from ._native import Guard, lib
+from ._call import lib
+from ._errors import step_text, wrong_type
+from ._lazy import _types as t
+from ._native import Guard, Tour, tour_guard
+from ._native import keep_gil as _keep_gil
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from typing import Any, TypeVar
-
-    from typing_extensions import Concatenate, ParamSpec
-
-    from ._handle import NetNS, Target
-    from ._native import Tour
-
-    P = ParamSpec("P")
-    T = TypeVar("T")
-
-_RUNS_LATER = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+CHECK_RETURN = step_text(lib.NETNS_STEP_CHECK_RETURN)
+RUNS_LATER = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
-def check_function(fn: Callable[..., object]) -> None:
-    """Refuse what a call does not run, only begins: its body would run outside."""
+def check_function(fn: t.Callable[..., object]) -> None:
+    """Refuses a function whose call only begins its body, which would run outside."""
     try:
         flags = fn.__code__.co_flags
     except AttributeError:
         fn, flags = _unwrapped(fn)
-    if flags & _RUNS_LATER:
+    if flags & RUNS_LATER:
         raise wrong_type(
-            "do() takes a function that runs when called: a coroutine, generator "
-            f"or async generator would run outside: {fn!r}",
+            "do() takes a function that runs when it is called: the body of a coroutine, "
+            "generator or async generator function would run outside; for a coroutine "
+            f"function there is do_async(): {fn!r}",
             fn,
         )
 
 
-def _unwrapped(fn: Callable[..., object]) -> tuple[Callable[..., object], int]:
-    """What a partial, a cache or a callable object calls in the end, with its flags.
+def _unwrapped(fn: t.Callable[..., object]) -> tuple[t.Callable[..., object], int]:
+    """The function that a partial, a cache or a callable object calls, and its flags.
 
-    Not what a wrapper written in Python wraps, which may well run it.
+    Not the function that a wrapper written in Python wraps: that may well run it.
     """
-    functools = modules.get("functools")  # without it there is none of its making
+    functools = modules.get("functools")  # if nobody has imported it, fn is not of it
     while True:
         if functools is not None and isinstance(fn, functools.partial):
             fn = fn.func
@@ -60,90 +50,43 @@ def _unwrapped(fn: Callable[..., object]) -> tuple[Callable[..., object], int]:
     return fn, code.co_flags if code else 0
 
 
-def has_files(ns: NetNS) -> bool:
-    """Whether a namespace that was opened by name has files in /etc/netns."""
-    return ns._name is not None and isdir(f"/etc/netns/{ns._name}")
+def watch_for_await(guard: Guard, up: int) -> Guard:
+    """In asyncio's debug mode, reports an await inside the guard to the loop.
 
-
-def move_in(ns: NetNS) -> None:
-    """A thread that ends: into ns for good, with those files over those of /etc."""
-    if has_files(ns):
-        from ._process import dress
-
-        dress(ns)
-    else:
-        ns.set()
-
-
-def run_in_thread(
-    ns: NetNS, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> T:
-    """fn's result, or its exception, from a thread that lives in ns and ends."""
-    from ._errand import Errand
-    from ._handle import NetNS
-
-    host = NetNS._current(True)
-
-    def work() -> T:
-        move_in(ns)
-        return fn(host, *args, **kwargs)
-
-    result: T = Errand("netns-do", work).wait()
-    return result
-
-
-def do(
-    target: Target,
-    fn: Callable[Concatenate[NetNS, P], T],
-    /,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> T:
-    """Open target, call ``fn(host, *args, **kwargs)`` inside, close, return its result.
-
-    Args:
-        target: as for `open`.
-        fn: as for `NetNS.do`.
-
-    Returns:
-        What fn returns.
-
-    Raises:
-        What `open` and `NetNS.do` raise, and whatever fn raises.
-
-    Thread: the calling thread. Privilege: as `NetNS.do`. Since: Linux 4.9.
-    Source: setns(2).
+    It costs a callback each time. The frame of the `with` is so many calls up; when
+    its coroutine is suspended, the frame's line is that of the await. (asyncio is not
+    imported here: another thread may be importing it.)
     """
-    from ._handle import open
-
-    check_function(fn)
-    with open(target) as ns:
-        return ns.do(fn, *args, **kwargs)
-
-
-def watched(guard: Guard, up: int = 1) -> Guard:
-    """In asyncio's debug mode, an await inside the guard is reported.
-
-    The `with` to blame is so many calls up.
-    """
-    # Another thread may have begun to import it.
     running = getattr(modules.get("asyncio.events"), "_get_running_loop", None)
     loop = running() if running else None
-    if loop is not None and loop.get_debug():
-        from ._async import report_await
+    if loop is None or not loop.get_debug():
+        return guard
+    frame = _getframe(up)
+    task = modules["asyncio"].current_task(loop)
 
-        report_await(loop, guard, _getframe(up))
+    def look_at_guard() -> None:
+        if guard.active:
+            loop.call_exception_handler(
+                {
+                    "message": "await inside NetNS.enter(): the event loop runs in another "
+                    f"network namespace since {frame.f_code.co_filename}:{frame.f_lineno}, "
+                    f"in {frame.f_code.co_name}()",
+                    "task": task,
+                }
+            )
+
+    loop.call_soon(look_at_guard)
     return guard
 
 
-def tour() -> AbstractContextManager[Tour]:
+def tour() -> t.AbstractContextManager[Tour]:
     """A context manager for visits to many namespaces: ``with netns.tour() as t:``.
 
     Home is read once, ``t.visit(ns)`` moves the thread straight on, wherever it
     is, and the end of the body brings it home again.
 
     Returns:
-        A guard, as of `NetNS.enter`. Its ``__enter__`` gives an object whose
+        A guard, as of `NetNS.enter`. Its ``__enter__`` gives a `Tour`, whose
         ``visit(ns)`` takes an open handle, moves the thread and returns None.
 
     Raises (a visit; the thread is where it was, or at home):
@@ -165,7 +108,7 @@ def tour() -> AbstractContextManager[Tour]:
     ...         t.visit(ns)
     ...         look_around()
     """
-    guard: Any = watched(Guard(), 2)
+    guard: t.Any = watch_for_await(tour_guard(), 2)
     return guard  # type: ignore[no-any-return]
 
 
@@ -210,4 +153,4 @@ def keep_gil(on: bool = True) -> bool:
     Thread: any; it holds for the whole process. Privilege: none. Since: any.
     Source: setns(2).
     """
-    return bool(lib.netns__keep_gil(bool(on)))
+    return _keep_gil(bool(on))

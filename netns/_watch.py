@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
-from collections import namedtuple
+from io import FileIO
+from typing import NamedTuple
 
 from ._discover import pinned
 from ._errors import OrderError, closed, from_native, wrong_type, wrong_value
+from ._lazy import _types as t
 from ._native import lib
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-    from typing import NamedTuple
 
-    from typing_extensions import Self
+class Change(NamedTuple):
+    """A name that 'appeared' or 'disappeared' (kind)."""
 
-    from ._handle import Directory
-
-    class Change(NamedTuple):
-        kind: str
-        name: str
-else:
-    Change = namedtuple("Change", ["kind", "name"])
-    Change.__doc__ = "A name that 'appeared' or 'disappeared' (kind, name: str)."
+    kind: str
+    name: str
 
 
 _LONGEST = (2**31 - 1) // 1000  # epoll_wait(2) takes milliseconds, a C int
@@ -48,25 +39,22 @@ class Watch:
             relative to it. At first, all that there are.
     """
 
-    def __init__(self, timeout: float | None, rundir: Directory | None) -> None:
+    def __init__(self, timeout: t.Optional[float], rundir: t.Optional[t.Directory]) -> None:
         self._timeout = timeout
         self._rundir = rundir
         self._changes: list[Change] = []
-        self._wake: Callable[[], None] | None = None  # the task that waits
+        self._wake: t.Optional[t.Callable[[], None]] = None  # the task that waits
         path = "/proc/thread-self/mountinfo"
         try:
-            self._mounts = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._epoll = select.epoll()
-            except BaseException:
-                os.close(self._mounts)
-                raise
+            # Objects that close themselves, should an interrupt fall in between.
+            self._epoll = select.epoll()
+            self._mounts = FileIO(path)
+            # For exceptional conditions alone: it is always readable.
+            self._epoll.register(self._mounts, select.EPOLLPRI)
         except OSError as error:
             number = error.errno or errno.EIO
             raise from_native(number, lib.NETNS_STEP_READ_MOUNTS, path.encode()) from None
         try:
-            # For exceptional conditions alone: it is always readable.
-            self._epoll.register(self._mounts, select.EPOLLPRI)
             self.names = pinned(rundir)
         except BaseException:
             self.close()
@@ -120,11 +108,11 @@ class Watch:
         ]
         return changes
 
-    def _poll(self, timeout: float | None) -> None:
+    def _poll(self, timeout: t.Optional[float]) -> None:
         self.fileno()
         self._epoll.poll(timeout)
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> Watch:
         return self
 
     def __next__(self) -> Change:
@@ -139,7 +127,7 @@ class Watch:
                 raise StopIteration
         return self._changes.pop(0)
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> Watch:
         return self
 
     async def __anext__(self) -> Change:
@@ -189,29 +177,22 @@ class Watch:
             if self._wake is not None:
                 self._wake()
             self._epoll.close()
-            os.close(self._mounts)
+            self._mounts.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Watch:
         self.fileno()
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        kind: t.Optional[type[BaseException]],
+        error: t.Optional[BaseException],
+        traceback: t.Optional[t.TracebackType],
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "names") and not self._epoll.closed:
-            from _warnings import warn
 
-            warn(f"unclosed {self!r}", ResourceWarning, 2, self)
-            self.close()
-
-
-def watch(*, timeout: float | None = None, rundir: Directory | None = None) -> Watch:
+def watch(*, timeout: t.Optional[float] = None, rundir: t.Optional[t.Directory] = None) -> Watch:
     """Names appearing and disappearing in the run directory.
 
         with netns.watch() as changes:

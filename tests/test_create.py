@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import netns
-from netns import _create
 from support import RUN, descriptors, here, mountinfo, nsfs_mounts, task_links
 
 
@@ -436,20 +437,26 @@ def test_a_signal_while_waiting_for_the_lock(name: str) -> None:
     assert name in netns.names()
 
 
-def test_exist_ok_where_the_name_goes_in_between(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    netns.create(name).close()
-    opened: list[str] = []
+def test_exist_ok_where_the_name_comes_and_goes(name: str) -> None:
+    """Taken when it is created, gone when it is opened, or the other way round."""
+    stop = threading.Event()
 
-    def too_late(target: str, *, rundir: object = None) -> netns.NetNS:
-        opened.append(target)
-        netns.delete(target)
-        return netns.open(target)
+    def come_and_go() -> None:
+        while not stop.is_set():
+            netns.create(name, exist_ok=True).close()
+            with contextlib.suppress(netns.NotFoundError):
+                netns.delete(name)
 
-    monkeypatch.setattr(_create, "open", too_late)
-    with netns.create(name, exist_ok=True):
-        assert opened == [name]
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(300):
+            with netns.create(name, exist_ok=True) as ns:
+                assert ns.name == name
+                assert ns.do(lambda host: here()) == f"net:[{ns.ino}]"
+    finally:
+        stop.set()
+        other.join()
 
 
 def test_a_name_with_a_slash_is_told_so() -> None:

@@ -70,8 +70,10 @@ def test_shell_examples_run(where: str, code: str, tmp_path: Path) -> None:
 def test_c_examples_compile_and_run(where: str, code: str, tmp_path: Path) -> None:
     program = tmp_path / "example"
     program.with_suffix(".c").write_text(code)
-    sources = [path for path in CSRC.glob("*.c") if not re.match("ffi_|fault", path.name)]
-    options = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread", "-I", CSRC]
+    folders = (CSRC / "core", CSRC / "discover")
+    sources = [path for folder in folders for path in folder.glob("[!f]*.c")]
+    options = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-pthread"]
+    options += [f"-I{folder}" for folder in (CSRC, *folders)]
     files = [str(path) for path in (program.with_suffix(".c"), *sources)]
     subprocess.run(["cc", *map(str, options), "-o", str(program), *files], check=True)
     run([str(program)], tmp_path)

@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -17,22 +18,24 @@ DOCUMENTED = ("Thread:", "Privilege:", "Since:", "Source:")
 
 
 def test_all_is_what_is_public() -> None:
+    assert all(getattr(netns, name) for name in netns.__all__)
+    assert set(netns.__all__) <= set(dir(netns))
     public = {
         name
         for name, value in vars(netns).items()
-        if name[0] != "_" and name != "TYPE_CHECKING" and not inspect.ismodule(value)
+        if name[0] != "_" and not inspect.ismodule(value)
     }
-    lazy = " ".join(netns._MODULES.values()).split()
-    assert sorted(lazy) == netns.__all__
-    assert public <= set(lazy) <= set(dir(netns))
-    assert all(getattr(netns, name) for name in lazy)
-    assert netns.__all__ == sorted(netns.__all__)
+    assert public == set(netns.__all__)
+    stub = Path(netns.__file__).with_name("__init__.pyi").read_text()
+    typed = re.findall(r"(\w+) as (\w+)", stub)
+    assert sorted(name for name, _ in typed) == netns.__all__
+    assert all(name == exported for name, exported in typed)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        netns.nothing  # noqa: B018
+        netns.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_functions_and_methods_are_documented() -> None:
-    functions = [getattr(netns, name) for name in netns.__all__]
+    functions = [getattr(netns, name) for name in netns.__all__ if name != "Target"]
     functions += [getattr(netns.NetNS, name) for name in vars(netns.NetNS) if name[0] != "_"]
     for function in functions:
         doc = inspect.getdoc(function)
@@ -43,8 +46,28 @@ def test_functions_and_methods_are_documented() -> None:
 
 def test_the_reference_has_all_that_is_public() -> None:
     page = (CSRC.parent / "docs/api.md").read_text()
-    documented = re.findall(r"^\.\. auto(?:function|class|exception):: (\w+)", page, re.MULTILINE)
+    documented = re.findall(
+        r"^\.\. auto(?:function|class|exception|data):: (\w+)", page, re.MULTILINE
+    )
     assert sorted(documented) == netns.__all__
+
+
+def test_annotations_resolve() -> None:
+    """For dependency injectors, documentation and the like, on the oldest CPython too."""
+    public = [getattr(netns, name) for name in netns.__all__ if name != "Target"]
+    kinds = [each for each in public if inspect.isclass(each)]
+    functions = [each for each in public if inspect.isfunction(each)]
+    for kind in kinds:
+        typing.get_type_hints(kind)
+        for name, each in vars(kind).items():
+            if name[0] == "_":
+                continue
+            function = each.fget if isinstance(each, property) else each
+            functions += [function] if inspect.isfunction(function) else []
+    assert len(functions) > 50
+    for function in functions:
+        hints = typing.get_type_hints(function)
+        assert set(hints) >= set(inspect.signature(function).parameters) - {"self"}, function
 
 
 def test_version_is_the_headers() -> None:

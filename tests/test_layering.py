@@ -5,9 +5,11 @@ Each language has a list, from top to bottom, and a way to tell what a file uses
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,39 @@ C = [
     "discover/mounts.c",
     "discover/processes.c",
     "discover/discover.c",
+]
+
+# The binding is a client of netns.h.
+BINDING = [
+    "netns.h",
+    "python/binding.h",
+    "python/errors.c",
+    "python/handle.c",
+    "python/guard.c",
+    "python/module.c",
+]
+
+PYTHON = [
+    "_types",
+    "_lazy",
+    "_native",
+    "_errors",
+    "_call",
+    "_threads",
+    "_switch",
+    "_process",
+    "_executor",
+    "_socket",
+    "_asyncio",
+    "_handle",
+    "_create",
+    "_discover",
+    "_watch",
+    "_pool",
+    "_config",
+    "__init__",
+    "_cli",
+    "__main__",
 ]
 
 # A section of a header, which declares what one file defines.
@@ -114,13 +149,96 @@ def test_c_includes() -> None:
     assert wrong_arrows(C, uses) == []
 
 
-@pytest.mark.parametrize("header", ["core/internal.h", "discover/holders.h"])
-def test_c_sections_stand_in_order(header: str) -> None:
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [("core/internal.h", C), ("discover/holders.h", C), ("python/binding.h", BINDING)],
+)
+def test_c_sections_stand_in_order(header: str, order: list[str]) -> None:
     """A header declares file by file, in the order of the list."""
     folder = header.split("/")[0]
     sections = [f"{folder}/{name}" for name in SECTION.findall((CSRC / header).read_text())]
     assert len(sections) > 2
-    assert sections == [file for file in C if file in sections]
+    assert sections == [file for file in order if file in sections]
+
+
+def test_the_binding(tmp_path: Path) -> None:
+    """It needs nothing of the core but netns.h, and its files stand in order."""
+    files = {f"python/{path.name}" for path in (CSRC / "python").glob("*.[ch]")} | {"netns.h"}
+    assert unlisted(BINDING, files) == set()
+    public = set(re.findall(r"netns_\w+(?=;)", (CSRC / "netns.map").read_text()))
+    where = dict.fromkeys(public, "netns.h")
+    uses: dict[str, dict[str, str]] = {}
+    needed: dict[str, set[str]] = {}
+    for file in BINDING[2:]:
+        made = tmp_path / (Path(file).stem + ".o")
+        flags = [f"-I{CSRC}", f"-I{sysconfig.get_path('include')}", "-D_GNU_SOURCE"]
+        compile_it = ["cc", "-c", "-o", str(made), *flags, str(CSRC / file)]
+        subprocess.run(compile_it, check=True)
+        where.update(dict.fromkeys(nm(made, "-g", "--defined-only"), file))
+        needed[file] = set(nm(made, "-u"))
+    for file, symbols in needed.items():
+        uses[file] = {symbol: where[symbol] for symbol in symbols if symbol in where}
+        ours = {symbol for symbol in symbols if symbol.startswith("netns")} - where.keys()
+        assert ours <= {"netns__init_cffi"}, (file, ours)
+    assert sum(map(len, uses.values())) > 15
+    assert wrong_arrows(BINDING, uses) == []
+
+
+def imported(tree: ast.AST) -> dict[str, str]:
+    """The package's modules that a module imports anywhere, lazily too; each by its line.
+
+    Not below `if TYPE_CHECKING`, which never runs. A name in a string counts: that of
+    a Lazy, and those in the table of public names.
+    """
+    found: dict[str, str] = {}
+    for node in ast.iter_child_nodes(tree):
+        line = f"line {getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                found.update(imported(ast.Module([other], [])))
+            continue
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            named = [node.module] if node.module else [alias.name for alias in node.names]
+            found.update({f"{line}, {name}": str(name) for name in named})
+        elif isinstance(node, ast.Import):
+            modules = [alias.name.partition(".")[::2] for alias in node.names]
+            inner = [rest or "__init__" for top, rest in modules if top == "netns"]
+            found.update({f"{line}, {name}": name for name in inner})
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value.rpartition("netns.")[2]
+            if name in PYTHON:
+                found[f"{line}, {name}"] = name
+        found.update(imported(node))
+    return found
+
+
+def test_python_imports() -> None:
+    package = ROOT / "netns"
+    modules = {path.stem for path in package.glob("*.py")} | {"_native"}
+    assert unlisted(PYTHON, modules) == set()
+    uses = {
+        module: imported(ast.parse((package / f"{module}.py").read_text()))
+        for module in PYTHON
+        if module != "_native"
+    }
+    assert set(uses["_handle"].values()) >= {"_call", "_executor", "_socket"}
+    assert len(set(uses["__init__"].values())) > 8
+    assert wrong_arrows(PYTHON, uses) == []
+
+
+def test_a_lazy_import_is_seen() -> None:
+    source = """
+def f():
+    from ._handle import NetNS
+    later = Lazy("netns._create")
+if TYPE_CHECKING:
+    from ._pool import Pool
+"""
+    uses = {"_call": imported(ast.parse(source))}
+    assert wrong_arrows(PYTHON, uses) == [
+        "_call uses line 3, _handle of _handle, which stands below it",
+        "_call uses line 4, _create of _create, which stands below it",
+    ]
 
 
 def test_a_wrong_arrow_is_seen() -> None:

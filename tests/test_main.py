@@ -461,11 +461,19 @@ def test_completion(shell: str, name: str) -> None:
         pytest.skip(f"{shell} is not installed")
     subprocess.run([program, "-n", "-c", script], check=True)
     if shell == "bash":
-        complete = "COMP_WORDS=(netns dis); COMP_CWORD=1; _netns; echo ${COMPREPLY[@]}"
-        done = subprocess.run(
-            [program, "-c", script + complete], capture_output=True, text=True, check=True
-        )
-        assert done.stdout == "discover\n"
+        for words, expected in (
+            ("dis", "discover"),
+            ("delete --a", "--all"),
+            ("ident", "identify"),
+        ):
+            typed = f"netns {words}"
+            complete = f"COMP_WORDS=({typed}); COMP_CWORD={len(typed.split()) - 1}; " + (
+                "COMP_LINE=$typed; _shtab_netns netns; echo ${COMPREPLY[@]}"
+            )
+            done = subprocess.run(
+                [program, "-c", script + complete], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == expected + "\n"
 
 
 def test_demo() -> None:
@@ -486,7 +494,7 @@ def test_demo_by_those_who_may_not(capfd: pytest.CaptureFixture[str]) -> None:
     script = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-from netns.__main__ import main
+from netns._cli import main
 from support import Capabilities
 with Capabilities():
     sys.exit(main())
@@ -519,7 +527,7 @@ def test_demo_without_what_it_needs() -> None:
     script = """
 import sys
 sys.modules["pyroute2"] = None
-from netns.__main__ import main
+from netns._cli import main
 sys.exit(main())
 """
     command = [sys.executable, "-c", script, "demo"]

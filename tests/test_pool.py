@@ -8,17 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import pytest
 
 import netns
-from support import Capabilities, ends, here, task_links
+from support import Capabilities, descriptors, ends, here, task_links
 
 
 def fds() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def await_ready(count: int, before: Counter[str]) -> None:
+    """Until so many namespaces more than before are open."""
+    while sum((descriptors() - before).values()) < count:
+        os.sched_yield()
 
 
 def test_take() -> None:
@@ -131,13 +138,13 @@ except netns.ClosedError:
 
 def test_entered_within_a_body(ns: netns.NetNS) -> None:
     def body(host: netns.NetNS) -> None:
+        before = descriptors()
         with netns.pool(1) as pool:
             inside = here()
             with pool.take() as made:
                 assert made.ino not in (ns.ino, host.ino)
             assert f"net:[{ns.ino}]" == inside
-            while not pool._made.qsize():  # the next one is being made elsewhere
-                os.sched_yield()
+            await_ready(1, before)  # the next one is being made elsewhere
             links = [link for link in task_links().values() if link == inside]
             assert len(links) == 2  # the maker is where it was started
 
@@ -163,9 +170,9 @@ def test_in_a_forks_child() -> None:
 def test_faster_than_making_one() -> None:
     """Half a thousandth of a second less: for the taker alone, while others wait."""
     made, taken = [], []
+    before = descriptors()
     with netns.pool(30) as pool:
-        while pool._made.qsize() < 30:
-            os.sched_yield()
+        await_ready(30, before)
         for _ in range(25):
             begin = time.thread_time_ns()
             ns = pool.take()

@@ -23,7 +23,7 @@ import pytest
 from pyroute2 import IPRoute
 
 import netns
-from support import ends, here, interrupt_at_random, on_a_thread, task_links
+from support import ends, here, interrupt_at_random, task_links
 
 ETC = Path("/etc/netns")
 SHOW = "readlink /proc/self/ns/net; ls /sys/class/net; cat /etc/resolv.conf"
@@ -81,9 +81,9 @@ def test_files_of_the_name(named: netns.NetNS) -> None:
 
 def test_files_of_the_name_under_asyncio(named: netns.NetNS) -> None:
     async def main() -> bytes:
-        child = await named.create_subprocess_exec("sh", "-c", SHOW, stdout=subprocess.PIPE)
-        out, _ = await child.communicate()
-        return out
+        child = await asyncio.to_thread(named.popen, ["sh", "-c", SHOW], stdout=subprocess.PIPE)
+        out, _ = await asyncio.to_thread(child.communicate)
+        return out  # type: ignore[no-any-return]
 
     mounts = mount_namespace()
     lines = asyncio.run(main()).decode().splitlines()
@@ -288,15 +288,10 @@ def test_without_files_no_thread_is_dressed(ns: netns.NetNS) -> None:
 
 
 def test_dressed_threads_share_nothing_with_the_host(named: netns.NetNS) -> None:
-    seen: list[bytes] = []
-
-    def look() -> None:
-        from netns._process import dress
-
-        dress(named)
+    def mount(host: netns.NetNS) -> bytes:
         subprocess.run(["mount", "-t", "tmpfs", "netns-test", "/mnt"], check=True)
-        seen.append(Path("/proc/thread-self/mountinfo").read_bytes())
+        return Path("/proc/thread-self/mountinfo").read_bytes()
 
-    on_a_thread(look)
-    assert b" - tmpfs netns-test " in seen[0]
+    seen = named.do_in_thread(mount)
+    assert b" - tmpfs netns-test " in seen
     assert b" - tmpfs netns-test " not in Path("/proc/self/mountinfo").read_bytes()

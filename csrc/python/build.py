@@ -1,4 +1,4 @@
-"""Declares the extension module: the cdef is what the headers have marked.
+"""Declares the extension module: its cdef is the marked block of netns.h.
 
 With NETNS_FAULTS set in the environment it is a test build, with the fault seam.
 """
@@ -12,13 +12,20 @@ from cffi import FFI
 
 CSRC = Path(__file__).resolve().parents[1]
 FAULTS = bool(os.environ.get("NETNS_FAULTS"))
-HEADERS = ["netns.h", "python/types.h"] + ["core/fault.h"] * FAULTS
+HEADERS = ["netns.h"] + ["core/fault.h"] * FAULTS
 FOLDERS = ("core", "discover", "python")
-SOURCES = [path for folder in FOLDERS for path in CSRC.glob(f"{folder}/*.c")]
+SOURCES = sorted(path for folder in FOLDERS for path in CSRC.glob(f"{folder}/*.c"))
 MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 OLDEST = "0x03090000"
+
+# module.c has the module's init function, and calls cffi's under this name.
+INIT = """
+#define PyInit__native netns__init_cffi
+#undef PyMODINIT_FUNC
+#define PyMODINIT_FUNC __attribute__((visibility("hidden"))) PyObject *
+"""
 
 
 def cdef(header: str) -> str:
@@ -33,11 +40,11 @@ for header in HEADERS:
     ffi.cdef(cdef(header))
 ffi.set_source(
     "netns._native",
-    "".join(f'#include "{header}"\n' for header in HEADERS),
-    sources=sorted(
+    "".join(f'#include "{header}"\n' for header in HEADERS) + INIT,
+    sources=[
         f"csrc/{path.relative_to(CSRC)}" for path in SOURCES if FAULTS or path.name != "fault.c"
-    ),
-    include_dirs=["csrc", "csrc/core", "csrc/discover", "csrc/python"],
+    ],
+    include_dirs=["csrc", "csrc/core", "csrc/discover"],
     define_macros=[("_GNU_SOURCE", None), ("_FILE_OFFSET_BITS", "64"), ("NETNS_EXTENSION", None)]
     + [("NETNS_FAULTS", None)] * FAULTS
     + ([] if FREE_THREADED else [("Py_LIMITED_API", OLDEST)]),

@@ -1,71 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The facade, called from C; and its exceptions, raised by it. */
+/*
+ * The facade's exceptions, raised from C. The facade hands their factories over
+ * once per interpreter, so that nothing here looks for them by name.
+ */
 #include "binding.h"
 
 #include <string.h>
 
-/* Looked up first: importing what is there costs ten times as much. */
-PyObject *ffi_module(PyObject *name)
-{
-	PyObject *module = PyImport_GetModule(name);
+#define ERRORS_KEY "netns.errors"
 
-	return module || PyErr_Occurred() ? module : PyImport_Import(name);
+/*
+ * Py_RETURN_NONE of the headers of 3.12 and of early 3.13 takes no reference,
+ * which frees None under an older interpreter that loads the same module.
+ */
+PyObject *netns__py_none(void)
+{
+	Py_INCREF(Py_None);
+	return Py_None;
 }
 
-/* The facade's name `function`. */
-PyObject *ffi_facade(const char *module, const char *function)
+void netns__py_free(PyObject *obj)
 {
-	PyObject *name = PyUnicode_FromString(module), *mod, *found;
+	PyTypeObject *type = Py_TYPE(obj);
 
-	mod = name ? ffi_module(name) : NULL;
-	Py_XDECREF(name);
-	if (!mod)
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(obj);
+	Py_DECREF(type);
+}
+
+/* A second import of the module gets the types of the first: objects outlive it. */
+int netns__py_add_type(PyObject *module, const char *name, PyType_Spec *spec,
+		       PyTypeObject **type)
+{
+	if (!*type)
+		*type = (PyTypeObject *)PyType_FromSpec(spec);
+	return *type ? PyObject_SetAttrString(module, name, (PyObject *)*type)
+		     : -1;
+}
+
+/* hand_over(from_native, wrong_type): what makes the facade's exceptions. */
+PyObject *netns__py_hand_over(PyObject *module, PyObject *args)
+{
+	PyObject *dict, *from_native, *wrong_type;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "OO:hand_over", &from_native, &wrong_type))
 		return NULL;
-	found = PyObject_GetAttrString(mod, function);
-	Py_DECREF(mod);
-	return found;
+	dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+	if (!dict)
+		return PyErr_NoMemory();
+	if (PyDict_SetItemString(dict, ERRORS_KEY, args) < 0)
+		return NULL;
+	return netns__py_none();
 }
 
-/* That, called: what runs in Python is off the path. */
-PyObject *ffi_call_facade(const char *module, const char *function,
-			  const char *format, ...)
+/* A borrowed factory of exceptions; NULL while the interpreter comes and goes. */
+static PyObject *error_factory(Py_ssize_t index)
 {
-	PyObject *callable = ffi_facade(module, function);
-	PyObject *args = NULL, *result = NULL;
-	va_list ap;
+	PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+	PyObject *errors = dict ? PyDict_GetItemString(dict, ERRORS_KEY) : NULL;
 
-	va_start(ap, format);
-	if (callable)
-		args = Py_VaBuildValue(format, ap);
-	va_end(ap);
-	if (args)
-		result = PyObject_CallObject(callable, args);
-	Py_XDECREF(args);
-	Py_XDECREF(callable);
-	return result;
+	return errors ? PyTuple_GetItem(errors, index) : NULL;
 }
 
-PyObject *ffi_fail(const struct netns_error *err)
+static PyObject *raise_made(PyObject *error)
 {
-	PyObject *error =
-		ffi_call_facade("netns._errors", "from_native", "(iiy)",
-				err->err, err->step, err->path);
-
 	if (error) {
 		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
 		Py_DECREF(error);
-	} else if (PyErr_ExceptionMatches(PyExc_ImportError)) {
-		/* The interpreter is ending, and imports no more. */
-		PyErr_Clear();
-		PyErr_Format(PyExc_RuntimeError, "netns: %s: %s",
-			     netns_step_text(err->step), strerror(err->err));
 	}
 	return NULL;
 }
 
-/* As ffi_fail(), with an earlier exception, as fetched, as the context. */
-PyObject *ffi_fail_behind(const struct netns_error *err, PyObject *type,
-			  PyObject *value, PyObject *traceback)
+PyObject *netns__py_raise(const struct netns_error *err)
+{
+	PyObject *factory = error_factory(0);
+
+	if (factory)
+		return raise_made(PyObject_CallFunction(
+			factory, "iiy", err->err, err->step, err->path));
+	PyErr_Format(PyExc_RuntimeError, "netns: %s: %s",
+		     netns_step_text(err->step), strerror(err->err));
+	return NULL;
+}
+
+PyObject *netns__py_raise_wrong_type(PyObject *value)
+{
+	PyObject *factory = error_factory(1);
+
+	if (factory)
+		return raise_made(PyObject_CallFunction(
+			factory, "sO", "a namespace is a NetNS", value));
+	PyErr_SetString(PyExc_TypeError, "a namespace is a NetNS");
+	return NULL;
+}
+
+/* Raises err, with an earlier exception, as PyErr_Fetch() gave it, as context. */
+PyObject *netns__py_raise_during(const struct netns_error *err, PyObject *type,
+				 PyObject *value, PyObject *traceback)
 {
 	PyObject *new_type, *new_value, *new_traceback;
 
@@ -74,23 +105,10 @@ PyObject *ffi_fail_behind(const struct netns_error *err, PyObject *type,
 		PyException_SetTraceback(value, traceback);
 	Py_XDECREF(type);
 	Py_XDECREF(traceback);
-	ffi_fail(err);
+	netns__py_raise(err);
 	PyErr_Fetch(&new_type, &new_value, &new_traceback);
 	PyErr_NormalizeException(&new_type, &new_value, &new_traceback);
-	PyException_SetContext(new_value, value); /* takes it over */
+	PyException_SetContext(new_value, value); /* steals value */
 	PyErr_Restore(new_type, new_value, new_traceback);
-	return NULL;
-}
-
-/* What is no handle where one is due. */
-PyObject *ffi_fail_type(PyObject *value)
-{
-	PyObject *error = ffi_call_facade("netns._errors", "wrong_type", "(sO)",
-					  "a namespace is a NetNS", value);
-
-	if (error) {
-		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-		Py_DECREF(error);
-	}
 	return NULL;
 }

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NetNS.enter and tour.
- *
  * Guard: the context manager around a body in another namespace, or around a
  * tour of many.
  *
@@ -26,100 +24,123 @@
 
 #include <errno.h>
 
+/*
+ * The GIL around a switch
+ *
+ * Problem: a thread that releases the GIL for a switch of microseconds stands
+ * behind every busy Python thread, for 5 ms each, to get it back.
+ * Rejected: never releasing it: a system call may wait where nobody expects it.
+ * Solution: a switch releases it, unless the program has asked to keep it and
+ * the core knows that this switch takes no lock and looks up no path.
+ */
+static atomic_int keep_gil;
+
+PyObject *netns__py_keep_gil(PyObject *module, PyObject *on)
+{
+	int value = PyObject_IsTrue(on);
+
+	(void)module;
+	return value < 0 ? NULL
+			 : PyBool_FromLong(atomic_exchange(&keep_gil, value));
+}
+
+/* guard: the one that is left or moved on; 0 to enter. */
+static PyThreadState *begin_switch(int64_t guard)
+{
+#ifdef Py_GIL_DISABLED
+	/* A thread that stays attached would make the collector wait. */
+	(void)guard;
+#else
+	if (atomic_load_explicit(&keep_gil, memory_order_relaxed) &&
+	    netns_is_prepared(guard))
+		return NULL;
+#endif
+	return PyEval_SaveThread();
+}
+
+static void end_switch(PyThreadState *state)
+{
+	if (state)
+		PyEval_RestoreThread(state);
+}
+
 static PyTypeObject *guard_type, *tour_type;
-static PyObject *events_name;
 
 #define ENTERING (-1)
 
 struct guard {
 	PyObject_HEAD struct handle *handle; /* NULL: a tour's */
-	_Atomic int64_t guard;		     /* 0: outside */
+	_Atomic int64_t number; /* of the native guard; 0: outside */
 };
 
 /*
- * Tour: what the body of a tour is given. Not the guard itself, which the
- * body's frame would keep from its finalizer.
+ * Tour: the visits of a tour's body. It is not the guard itself, because the
+ * body's frame would keep that from its finalizer.
  */
 struct tour {
 	PyObject_HEAD int64_t guard;
 };
 
-const char ffi_enter_doc[] =
-	"enter($self, /)\n"
-	"--\n"
-	"\n"
-	"A context manager whose body runs inside: ``with ns.enter() as host:``.\n"
-	"\n"
-	"Returns:\n"
-	"    A guard, whose ``__enter__`` moves the thread and gives `host` as\n"
-	"    for `do`, and whose ``__exit__`` brings it home.\n"
-	"\n"
-	"Raises (at the start of the body):\n"
-	"    ClosedError: the handle is closed.\n"
-	"    NotPermittedError: the target may not be entered, or the thread\n"
-	"        could not come home (`do` finds a way there).\n"
-	"Raises (at its end):\n"
-	"    OrderError: another guard of this thread is still inside, or the\n"
-	"        guard is left on another thread.\n"
-	"    RestoreError: the thread could not be brought home.\n"
-	"\n"
-	"Thread: the body must end on the thread it began on and must not\n"
-	"    await: in between, everything else on that thread is inside. In\n"
-	"    asyncio's debug mode such an await is reported to the loop's\n"
-	"    exception handler, with the task and the line.\n"
-	"Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.\n"
-	"Since: Linux 4.9.\n"
-	"Source: setns(2).\n";
-
-static PyObject *misused(void)
+static PyObject *raise_order_error(void)
 {
 	struct netns_error err;
 
 	err.err = EINVAL;
 	err.step = NETNS_STEP_CHECK_ORDER;
 	err.path[0] = '\0';
-	return ffi_fail(&err);
+	return netns__py_raise(&err);
+}
+
+static PyObject *refuse_new(PyTypeObject *type, PyObject *args,
+			    PyObject *kwargs)
+{
+	(void)type;
+	(void)args;
+	(void)kwargs;
+	PyErr_SetString(PyExc_TypeError,
+			"NetNS.enter() and netns.tour() make these");
+	return NULL;
 }
 
 static PyObject *tour_visit(PyObject *obj, PyObject *handle)
 {
 	struct tour *self = (struct tour *)obj;
 	struct netns_error err;
+	PyThreadState *state;
 	int ret;
 
-	if (!PyObject_TypeCheck(handle, ffi_handle_type))
-		return ffi_fail_type(handle);
-	SWITCH(self->guard,
-	       ret = netns_visit(self->guard, ((struct handle *)handle)->ns,
-				 &err));
-	if (ret < 0)
-		return ffi_fail(&err);
-	Py_RETURN_NONE;
+	if (!PyObject_TypeCheck(handle, netns__py_handle_type))
+		return netns__py_raise_wrong_type(handle);
+	state = begin_switch(self->guard);
+	ret = netns_visit(self->guard, ((struct handle *)handle)->ns, &err);
+	end_switch(state);
+	return ret < 0 ? netns__py_raise(&err) : netns__py_none();
 }
 
 static PyMethodDef tour_methods[] = {
 	{ "visit", tour_visit, METH_O,
-	  "visit(ns): move the thread straight on into another namespace.\n\n"
-	  "One setns(2), wherever the thread is now. `netns.tour` tells the "
-	  "rest." },
+	  "visit($self, ns, /)\n--\n\n"
+	  "Move the thread straight on into another namespace.\n\n"
+	  "One setns(2), wherever the thread is now; `netns.tour` has the rest." },
 	{ NULL, NULL, 0, NULL },
 };
 
 static PyType_Slot tour_slots[] = {
-	{ Py_tp_doc, "What the body of a tour visits namespaces with." },
-	{ Py_tp_dealloc, ffi_free },
+	{ Py_tp_doc, "The visits of a tour; `netns.tour` makes it." },
+	{ Py_tp_new, refuse_new },
+	{ Py_tp_dealloc, netns__py_free },
 	{ Py_tp_methods, tour_methods },
 	{ 0, NULL },
 };
 
 static PyType_Spec tour_spec = {
-	.name = "netns._native.Tour",
+	.name = "netns.Tour",
 	.basicsize = sizeof(struct tour),
 	.flags = Py_TPFLAGS_DEFAULT,
 	.slots = tour_slots,
 };
 
-static PyObject *new_tour(int64_t guard)
+static PyObject *make_tour(int64_t guard)
 {
 	struct tour *made = (struct tour *)PyType_GenericAlloc(tour_type, 0);
 
@@ -128,60 +149,68 @@ static PyObject *new_tour(int64_t guard)
 	return (PyObject *)made;
 }
 
-/* Leaves if inside. 0, 1 where it was outside, -1 with *err. */
+/* Leaves if inside. Returns 0, 1 if it was outside, or -1 with *err. */
 static int leave(struct guard *self, struct netns_error *err)
 {
-	int64_t guard = atomic_load(&self->guard);
+	int64_t number = atomic_load(&self->number);
+	PyThreadState *state;
 	int ret;
 
 	do {
-		if (guard <= 0)
+		if (number <= 0)
 			return 1;
-	} while (!atomic_compare_exchange_weak(&self->guard, &guard, 0));
-	SWITCH(guard, ret = netns_leave(guard, err));
+	} while (!atomic_compare_exchange_weak(&self->number, &number, 0));
+	state = begin_switch(number);
+	ret = netns_leave(number, err);
+	end_switch(state);
 	return ret < 0 ? -1 : 0;
 }
 
 static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 {
 	struct guard *self = (struct guard *)obj;
+	PyObject *result, *type, *value, *traceback;
+	int64_t outside = 0, number;
 	struct netns_error err;
-	int64_t outside = 0, guard;
-	PyObject *result;
+	PyThreadState *state;
 
 	(void)unused;
-	if (!atomic_compare_exchange_strong(&self->guard, &outside, ENTERING))
-		return misused();
-	SWITCH(0, guard = self->handle ? netns_enter(self->handle->ns, &err)
-				       : netns_tour(&err));
-	atomic_store(&self->guard, guard < 0 ? 0 : guard);
-	if (guard < 0)
-		return ffi_fail(&err);
-	result = self->handle ? ffi_host(Py_TYPE((PyObject *)self->handle))
-			      : new_tour(guard);
-	if (!result) {
-		PyObject *type, *value, *traceback;
-
-		PyErr_Fetch(&type, &value, &traceback);
-		if (leave(self, &err) < 0)
-			return ffi_fail_behind(&err, type, value, traceback);
-		PyErr_Restore(type, value, traceback);
-	}
-	return result;
+	if (!atomic_compare_exchange_strong(&self->number, &outside, ENTERING))
+		return raise_order_error();
+	state = begin_switch(0);
+	number = self->handle ? netns_enter(self->handle->ns, &err)
+			      : netns_tour(&err);
+	end_switch(state);
+	atomic_store_explicit(&self->number, number < 0 ? 0 : number,
+			      memory_order_release);
+	if (number < 0)
+		return netns__py_raise(&err);
+	result = self->handle
+		       ? netns__py_host(Py_TYPE((PyObject *)self->handle))
+		       : make_tour(number);
+	if (result)
+		return result;
+	PyErr_Fetch(&type, &value, &traceback);
+	if (leave(self, &err) < 0)
+		return netns__py_raise_during(&err, type, value, traceback);
+	PyErr_Restore(type, value, traceback);
+	return NULL;
 }
 
-static PyObject *guard_exit(PyObject *obj, PyObject *unused)
+static PyObject *guard_exit(PyObject *obj, PyObject *const *args,
+			    Py_ssize_t count)
 {
 	struct netns_error err;
 
-	(void)unused;
+	(void)args;
+	(void)count;
 	switch (leave((struct guard *)obj, &err)) {
 	case 0:
-		Py_RETURN_NONE;
+		return netns__py_none();
 	case 1:
-		return misused();
+		return raise_order_error();
 	default:
-		return ffi_fail(&err);
+		return netns__py_raise(&err);
 	}
 }
 
@@ -190,21 +219,20 @@ static PyObject *guard_close(PyObject *obj, PyObject *unused)
 	struct netns_error err;
 
 	(void)unused;
-	if (leave((struct guard *)obj, &err) < 0)
-		return ffi_fail(&err);
-	Py_RETURN_NONE;
+	return leave((struct guard *)obj, &err) < 0 ? netns__py_raise(&err)
+						    : netns__py_none();
 }
 
 static PyObject *guard_active(PyObject *obj, void *unused)
 {
 	(void)unused;
-	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->guard) > 0);
+	return PyBool_FromLong(atomic_load(&((struct guard *)obj)->number) > 0);
 }
 
 /* handle: NULL for a tour's. */
-static PyObject *make_guard(PyTypeObject *type, PyObject *handle)
+static PyObject *make_guard(PyObject *handle)
 {
-	struct guard *self = (struct guard *)PyType_GenericAlloc(type, 0);
+	struct guard *self = (struct guard *)PyType_GenericAlloc(guard_type, 0);
 
 	if (self && handle) {
 		Py_INCREF(handle);
@@ -213,47 +241,21 @@ static PyObject *make_guard(PyTypeObject *type, PyObject *handle)
 	return (PyObject *)self;
 }
 
-/* PyImport_GetModule() would wait for a thread that is importing it. */
-static bool is_imported(PyObject *name)
+/* guard(handle): a guard of a body in its namespace. */
+PyObject *netns__py_guard(PyObject *module, PyObject *handle)
 {
-	PyObject *modules = PySys_GetObject("modules"); /* borrowed */
-
-	return modules && PyDict_Check(modules) &&
-	       PyDict_Contains(modules, name) == 1;
+	(void)module;
+	if (!PyObject_TypeCheck(handle, netns__py_handle_type))
+		return netns__py_raise_wrong_type(handle);
+	return make_guard(handle);
 }
 
-/* Found at first use. Its module keeps it: whoever has read it may call it. */
-static PyObject *_Atomic watched;
-
-PyObject *ffi_enter(PyObject *obj, PyObject *unused)
+/* tour_guard(): a guard of a tour. */
+PyObject *netns__py_tour_guard(PyObject *module, PyObject *unused)
 {
-	PyObject *guard = make_guard(guard_type, obj), *watch, *result = NULL;
-
+	(void)module;
 	(void)unused;
-	if (!guard || !is_imported(events_name))
-		return guard;
-	watch = atomic_load(&watched);
-	if (!watch) {
-		watch = ffi_facade("netns._switch", "watched");
-		Py_XDECREF(atomic_exchange(&watched, watch));
-	}
-	if (watch)
-		result = PyObject_CallFunctionObjArgs(watch, guard, NULL);
-	Py_DECREF(guard);
-	return result;
-}
-
-static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-	PyObject *handle = NULL;
-
-	if (kwargs && PyDict_Size(kwargs)) {
-		PyErr_SetString(PyExc_TypeError, "Guard() takes no keywords");
-		return NULL;
-	}
-	if (!PyArg_ParseTuple(args, "|O!:Guard", ffi_handle_type, &handle))
-		return NULL;
-	return make_guard(type, handle);
+	return make_guard(NULL);
 }
 
 static void guard_dealloc(PyObject *obj)
@@ -262,22 +264,24 @@ static void guard_dealloc(PyObject *obj)
 	PyObject *type, *value, *traceback;
 	struct netns_error err;
 
-	if (atomic_load(&self->guard) > 0) {
+	if (atomic_load(&self->number) > 0) {
 		PyErr_Fetch(&type, &value, &traceback);
 		if (leave(self, &err) < 0) {
-			ffi_fail(&err);
+			netns__py_raise(&err);
 			PyErr_WriteUnraisable((PyObject *)Py_TYPE(obj));
 		}
 		PyErr_Restore(type, value, traceback);
 	}
 	Py_XDECREF((PyObject *)self->handle);
-	ffi_free(obj);
+	netns__py_free(obj);
 }
 
 static PyMethodDef guard_methods[] = {
 	{ "__enter__", guard_enter, METH_NOARGS, NULL },
-	{ "__exit__", guard_exit, METH_VARARGS, NULL },
-	{ "close", guard_close, METH_NOARGS, "Leave, if inside." },
+	{ "__exit__", (PyCFunction)(void (*)(void))guard_exit, METH_FASTCALL,
+	  NULL },
+	{ "close", guard_close, METH_NOARGS,
+	  "close($self, /)\n--\n\nLeave, if inside." },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -287,9 +291,9 @@ static PyGetSetDef guard_properties[] = {
 };
 
 static PyType_Slot guard_slots[] = {
-	{ Py_tp_doc, "Guard(handle): a body inside, as a context manager "
-		     "that gives the host; Guard(): a tour." },
-	{ Py_tp_new, guard_new },
+	{ Py_tp_doc,
+	  "The way into a namespace and home again: `NetNS.enter` makes it." },
+	{ Py_tp_new, refuse_new },
 	{ Py_tp_dealloc, guard_dealloc },
 	{ Py_tp_methods, guard_methods },
 	{ Py_tp_getset, guard_properties },
@@ -297,21 +301,17 @@ static PyType_Slot guard_slots[] = {
 };
 
 static PyType_Spec guard_spec = {
-	.name = "netns._native.Guard",
+	.name = "netns.Guard",
 	.basicsize = sizeof(struct guard),
 	.flags = Py_TPFLAGS_DEFAULT,
 	.slots = guard_slots,
 };
 
-int ffi_add_guards(PyObject *module)
+int netns__py_add_guard(PyObject *module)
 {
-	int ret;
+	int ret = netns__py_add_type(module, "Tour", &tour_spec, &tour_type);
 
-	events_name = PyUnicode_InternFromString("asyncio.events");
-	if (!events_name)
-		return -1;
-	ret = ffi_add_type(module, "Tour", &tour_spec, &tour_type);
-	return ret < 0
-		     ? ret
-		     : ffi_add_type(module, "Guard", &guard_spec, &guard_type);
+	return ret < 0 ? ret
+		       : netns__py_add_type(module, "Guard", &guard_spec,
+					    &guard_type);
 }

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import netns
+from netns._call import call
 from netns._errors import check
-from netns._handle import call
 from netns._native import ffi, lib
 from support import LIBC, PREFIX, RUN, here, mountinfo, on_a_thread, world
 from sweep import Fault, Outcome, calls, inject, plan, trace

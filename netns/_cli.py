@@ -1,26 +1,24 @@
-"""The commands of python -m netns: each takes its arguments and returns an exit status."""
+"""The command line: `netns`, and python -m netns."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
+import io
 import json
 import os
 import shlex
 import shutil
 import signal
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 import netns
 
-from ._handle import call, encode
-from ._native import ffi, lib
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, NoReturn
+from ._call import call, encode, ffi, lib
 
 UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
@@ -360,38 +358,118 @@ def config(args: Namespace) -> int:
     return 0
 
 
-COMPLETION = {
-    "bash": r"""_netns() {
-    local cur=${COMP_WORDS[COMP_CWORD]} i command=
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-            -*) ;;
-            *) command=${COMP_WORDS[i]}; break ;;
-        esac
-    done
-    case $command in
-        "") COMPREPLY=($(compgen -W "@COMMANDS@" -- "$cur")) ;;
-        delete|exec|pids|set)
-            COMPREPLY=($(compgen -W "$(netns list 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
-        completion) COMPREPLY=($(compgen -W "bash zsh" -- "$cur")) ;;
-    esac
-}
-alias netns='python3 -m netns'
-complete -F _netns netns
+# Completion
+
+COMPLETE_NAMES = {"bash": "_netns_complete_names", "zsh": "_netns_complete_names"}
+PREAMBLE = {
+    "bash": """
+_netns_complete_names() { compgen -W "$(netns list 2>/dev/null | cut -d' ' -f1)" -- "$1"; }
 """,
-    "zsh": r"""alias netns='python3 -m netns'
-_netns() {
-    case $words[2] in
-        delete|exec|pids|set) compadd -- ${(f)"$(netns list 2>/dev/null | cut -d' ' -f1)"} ;;
-        completion) compadd bash zsh ;;
-        *) compadd -- @COMMANDS@ ;;
-    esac
-}
-compdef _netns netns
+    "zsh": """
+_netns_complete_names() { compadd -- ${(f)"$(netns list 2>/dev/null | cut -d' ' -f1)"} }
 """,
 }
+
+
+def names_complete(action: argparse.Action) -> None:
+    """Lets shtab complete an argument with the names that there are."""
+    action.complete = COMPLETE_NAMES  # type: ignore[attr-defined]
 
 
 def completion(args: Namespace) -> int:
-    print(COMPLETION[args.shell].replace("@COMMANDS@", " ".join(args.commands)), end="")
+    try:
+        import shtab
+    except ImportError:
+        print("netns: completion needs shtab: pip install 'netns[completion]'", file=sys.stderr)
+        return 1
+    print(shtab.complete(parser(), args.shell, preamble=PREAMBLE[args.shell]))
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="netns",
+        description="Network namespaces: what ip netns does, and what it does not see.",
+    )
+    top.add_argument("--version", action="version", version=netns.__version__)
+    top.add_argument("--rundir", metavar="DIR", help="where names live (default: /run/netns)")
+    choices = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, json: bool = False
+    ) -> argparse.ArgumentParser:
+        made = choices.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        if json:
+            made.add_argument("--json", action="store_true", help="for programs")
+        return made
+
+    command("list", list_names, "list the named namespaces, and their ids", json=True)
+
+    made = command("add", add, "make a namespace with a name")
+    made.add_argument("name", metavar="NAME")
+
+    made = command("attach", attach, "give a process's namespace a name")
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("pid", metavar="PID", type=int)
+
+    made = command("delete", delete, "unpin names or paths")
+    made.add_argument("--all", action="store_true", help="every name")
+    names_complete(made.add_argument("target", metavar="NAME|PATH", nargs="*"))
+
+    made = command("exec", execute, "run a command in a namespace")
+    made.add_argument("--all", action="store_true", help="in every named namespace")
+    made.add_argument("--new", action="store_true", help="in a new one, gone afterwards")
+    made.add_argument("--pid", metavar="PID", type=int, help="in that of a process")
+    made.add_argument("command", metavar="[NAME|PATH] COMMAND ARG ...", nargs=argparse.REMAINDER)
+
+    made = command("identify", identify, "name a process's namespace", json=True)
+    made.add_argument("pid", metavar="PID", type=int, nargs="?", help="default: this process")
+
+    made = command("pids", pids, "list the processes in a namespace", json=True)
+    names_complete(made.add_argument("target", metavar="NAME|PATH"))
+
+    command("discover", discover, "list every namespace of the host", json=True)
+
+    made = command("watch", watch, "tell of names that come and go", json=True)
+    made.add_argument("--timeout", metavar="SECONDS", type=float, help="end after such a lull")
+
+    made = command("set", set_id, "give a namespace an id")
+    names_complete(made.add_argument("name", metavar="NAME|PATH"))
+    made.add_argument("id", metavar="ID|auto", type=identifier)
+
+    command("list-id", list_ids, "list the ids given to namespaces", json=True)
+    command("demo", demo, "add a link in a new namespace, and come home")
+
+    made = command("config", config, "print what a C compiler takes, as pkg-config")
+    made.add_argument("--cflags", action="store_true", help="to compile")
+    made.add_argument("--libs", action="store_true", help="to link")
+
+    made = command("completion", completion, "print what completes commands in a shell")
+    made.add_argument("shell", choices=("bash", "zsh"))
+    return top
+
+
+def identifier(text: str) -> str:
+    if text != "auto" and not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError("a number from 0, or auto")
+    return text
+
+
+def main() -> int:
+    args = parser().parse_args()
+    # Python ignores these, and so would the commands run by exec; and who reads
+    # no further ends this one, as any other.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes
+    try:
+        status: int = args.run(args)
+    except netns.Error as error:
+        for failed in (error, *error.others):
+            print(f"netns: {failed}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status

@@ -1,4 +1,4 @@
-"""asyncio: coroutines driven inside, and a word about awaits that take the loop along."""
+"""asyncio: coroutines driven inside."""
 
 from __future__ import annotations
 
@@ -11,38 +11,15 @@ import sys
 from collections.abc import Coroutine
 
 from ._errors import wrong_type
-from ._native import Guard
+from ._native import guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from types import FrameType
     from typing import Any
 
     from ._executor import Executor
     from ._handle import NetNS
-
-
-def report_await(loop: asyncio.AbstractEventLoop, guard: Guard, frame: FrameType) -> None:
-    """Tell the loop's exception handler if its next turn finds the guard still inside.
-
-    For debug mode: it costs a callback each time. The frame is that of the
-    `with`; when its coroutine is suspended, its line is the await's.
-    """
-    task = asyncio.current_task(loop)
-
-    def look() -> None:
-        if guard.active:
-            loop.call_exception_handler(
-                {
-                    "message": "await inside NetNS.enter(): the event loop runs in another "
-                    f"network namespace since {frame.f_code.co_filename}:{frame.f_lineno}, "
-                    f"in {frame.f_code.co_name}()",
-                    "task": task,
-                }
-            )
-
-    loop.call_soon(look)
 
 
 def check_coroutine_function(fn: Callable[..., object]) -> None:
@@ -84,14 +61,13 @@ class Work:
 
     def __init__(self, ns: NetNS) -> None:
         # A duplicate: closing the handle waits for uses under way.
-        self.ns = ns._duplicate(True)
+        self.ns = ns._duplicate()
+        self.ns._borrowed = True
         self._executor: Executor | None = None
 
     def executor(self) -> Executor:
         if self._executor is None:
-            from ._executor import Executor
-
-            self._executor = Executor(self.ns)
+            self._executor = self.ns.executor()
         return self._executor
 
 
@@ -107,7 +83,7 @@ class Steps(Coroutine["Any", "Any", "Any"]):
     def __init__(self, work: Work, begin: Callable[[NetNS], Coroutine[Any, Any, Any]]) -> None:
         self._coro: Coroutine[Any, Any, Any] | None = None
         self._work: Work | None = work
-        self._guard = Guard(work.ns)
+        self._guard = guard(work.ns)
         self._scope: Scope | None = None
         self._begin = begin
 

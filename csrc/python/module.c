@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The extension module: what cffi generates from netns.h, and beside it the
+ * types Handle, Guard and Tour with a few functions.
+ */
+#include "binding.h"
+
+PyObject *netns__init_cffi(void);
+
+/*
+ * rundir(): netns_rundir() as bytes. It keeps the GIL, for os.environ on
+ * another thread changes the environment that it reads.
+ */
+static PyObject *rundir(PyObject *module, PyObject *unused)
+{
+	char path[NETNS_PATH_SIZE];
+	int size = netns_rundir(path, sizeof(path));
+	struct netns_error err;
+
+	(void)module;
+	(void)unused;
+	if (size >= 0)
+		return PyBytes_FromStringAndSize(path, size);
+	err.err = -size;
+	err.step = NETNS_STEP_OPEN_RUNDIR;
+	err.path[0] = '\0';
+	return netns__py_raise(&err);
+}
+
+static PyMethodDef functions[] = {
+	{ "hand_over", netns__py_hand_over, METH_VARARGS, NULL },
+	{ "guard", netns__py_guard, METH_O, NULL },
+	{ "tour_guard", netns__py_tour_guard, METH_NOARGS, NULL },
+	{ "rundir", rundir, METH_NOARGS, NULL },
+	{ "keep_gil", netns__py_keep_gil, METH_O, NULL },
+	{ "forget_host", netns__py_forget_host, METH_NOARGS, NULL },
+	{ NULL, NULL, 0, NULL },
+};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+	PyObject *module = netns__init_cffi();
+
+	if (module && (PyModule_AddFunctions(module, functions) < 0 ||
+		       netns__py_add_handle(module) < 0 ||
+		       netns__py_add_guard(module) < 0))
+		Py_CLEAR(module);
+	return module;
+}
