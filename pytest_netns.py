@@ -121,7 +121,7 @@ def two(pytestconfig: pytest.Config) -> Iterator[tuple[Host, Host]]:
 
 
 def wire(host: NetNS, other: NetNS) -> None:
-    from pyroute2 import IPRoute  # the extra netns[pytest] has it
+    from pyroute2 import IPRoute  # the extra pynetns[pytest] has it
 
     left, right = DEVICES
     with IPRoute() as route:

@@ -7,15 +7,64 @@ True
 """
 
 import sys
+from os.path import exists
 
 if not sys.platform.startswith("linux"):
-    raise ImportError("netns: network namespaces are Linux's own; this is " + sys.platform)
+    raise ImportError("netns: network namespaces exist on Linux only; this is " + sys.platform)
 
-from ._native import ffi, lib
+if exists(__path__[0] + ".py"):  # this folder's neighbour netns.py
+    from warnings import warn
+
+    warn(
+        "netns: the packages 'pynetns' (this one) and 'netns' are installed side by side, and"
+        " both are imported as netns: uninstall one of them",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    del warn
+
+try:
+    from ._native import ffi, lib
+except ModuleNotFoundError as error:
+    if error.name != __name__ + "._native":
+        raise
+    from os.path import dirname
+
+    root = dirname(__path__[0])
+    raise ImportError(
+        f"netns: {root} is a checkout that is not built for this Python: run"
+        f" '{sys.executable} -m pip install -e {root}', or start Python in another folder"
+        if exists(root + "/csrc/netns.h")
+        else f"netns: {__path__[0]} has no extension module for this Python: run"
+        f" '{sys.executable} -m pip install --force-reinstall pynetns'"
+    ) from None
 
 __version__: str = ffi.string(lib.netns_version()).decode()
 
-del ffi, lib, sys
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Not imported here. PyInstaller, cx_Freeze and the like follow import statements:
+    # these name what the extension module and the names below import when they are used.
+    import _cffi_backend
+
+    from . import (
+        _asyncio,
+        _cli,
+        _config,
+        _create,
+        _discover,
+        _executor,
+        _handle,
+        _pool,
+        _process,
+        _socket,
+        _switch,
+        _threads,
+        _types,
+        _watch,
+    )
+
+del TYPE_CHECKING, exists, ffi, lib, sys
 
 # Where each public name is defined. Its module is imported when the name is asked for:
 # a program that uses one call need not wait for the import of all. (The types are in

@@ -78,18 +78,24 @@ def list_names(args: Namespace) -> int:
 
 
 def add(args: Namespace) -> int:
-    netns.create(args.name, rundir=args.rundir).close()
+    try:
+        netns.create(args.name, rundir=args.rundir).close()
+    except netns.ExistsError:
+        return refused(f"the name {args.name!r} exists already; see netns list")
     return 0
 
 
 def attach(args: Namespace) -> int:
-    netns.attach(args.name, args.pid, rundir=args.rundir).close()
+    try:
+        netns.attach(args.name, args.pid, rundir=args.rundir).close()
+    except netns.ExistsError:
+        return refused(f"the name {args.name!r} exists already; see netns list")
     return 0
 
 
 def delete(args: Namespace) -> int:
     if args.all == bool(args.target):
-        return usage("delete takes names or paths, or --all")
+        return usage("delete takes either names and paths, or --all")
     netns.delete(*(args.target or netns.names(rundir=args.rundir)), rundir=args.rundir)
     return 0
 
@@ -145,7 +151,10 @@ def discover(args: Namespace) -> int:
         ),
     )
     if found.hidden:
-        print(f"({found.hidden} processes may not be looked at)", file=sys.stderr)
+        print(
+            f"({found.hidden} processes could not be looked at, for lack of permission)",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -164,7 +173,12 @@ def watch(args: Namespace) -> int:
 
 def set_id(args: Namespace) -> int:
     with netns.open(args.name, rundir=args.rundir) as ns:
-        ns.nsid = -1 if args.id == "auto" else int(args.id)
+        try:
+            ns.nsid = -1 if args.id == "auto" else int(args.id)
+        except netns.ExistsError:
+            if ns.nsid is None:
+                return refused(f"the id {args.id} is that of another namespace; see netns list-id")
+            return refused(f"{args.name!r} has the id {ns.nsid} already, and ids are for good")
     return 0
 
 
@@ -186,7 +200,7 @@ def list_ids(args: Namespace) -> int:
 
 
 def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
-    """Go inside for good, dressed as `ip netns exec` does it, and become the command."""
+    """Go inside for good, set up /sys and /etc as `ip netns exec`, and become the command."""
     with ns:
         ns.set()
     call(lib.netns_setup_exec, ffi.NULL if name is None else encode(name))
@@ -209,12 +223,12 @@ def execute(args: Namespace) -> int:
     command = [*args.command]
     chosen = sum((args.all, args.new, args.pid is not None))
     if chosen > 1:
-        return usage("exec takes one of --all, --new and --pid")
+        return usage("exec takes only one of --all, --new and --pid")
     target = command.pop(0) if command and not chosen else None
     if command[:1] == ["--"]:
         command.pop(0)
     if not command:
-        return usage("exec takes a command")
+        return usage("exec needs a command to run")
     if args.all:
         return execute_in_all(args, command)
     if args.new:
@@ -296,8 +310,13 @@ def execute_in_all(args: Namespace, command: list[str]) -> int:
     return status
 
 
+def refused(message: str) -> int:
+    print(f"netns: {message}", file=sys.stderr)
+    return 1
+
+
 def usage(message: str) -> int:
-    print(f"netns: {message}; see python -m netns --help", file=sys.stderr)
+    print(f"netns: {message}; see netns --help", file=sys.stderr)
     return 2
 
 
@@ -308,8 +327,7 @@ def demo(args: Namespace) -> int:
     try:
         from pyroute2 import IPRoute, NetlinkError
     except ImportError:
-        print("netns: the demo needs pyroute2: pip install 'netns[demo]'", file=sys.stderr)
-        return 1
+        return refused("the demo needs pyroute2: python3 -m pip install 'pynetns[demo]'")
 
     def add_link(route: IPRoute) -> str:
         refused = ""
@@ -334,8 +352,13 @@ def demo(args: Namespace) -> int:
     try:
         made = netns.new()
     except netns.NotPermittedError as error:
-        if UNPRIVILEGED in os.environ or shutil.which("unshare") is None:
+        if UNPRIVILEGED in os.environ:
             raise
+        if shutil.which("unshare") is None:
+            return refused(
+                f"{error}.\nEither be root, or install unshare (of util-linux), with which the"
+                " demo makes a user namespace"
+            )
         print(f"{error}.\nTrying as root of a user namespace:", flush=True)
         command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "netns", "demo"]
         os.execvpe(command[0], command, {**os.environ, UNPRIVILEGED: "1"})
@@ -380,8 +403,7 @@ def completion(args: Namespace) -> int:
     try:
         import shtab
     except ImportError:
-        print("netns: completion needs shtab: pip install 'netns[completion]'", file=sys.stderr)
-        return 1
+        return refused("completion needs shtab: python3 -m pip install 'pynetns[completion]'")
     print(shtab.complete(parser(), args.shell, preamble=PREAMBLE[args.shell]))
     return 0
 
@@ -389,64 +411,92 @@ def completion(args: Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="netns",
-        description="Network namespaces: what ip netns does, and what it does not see.",
+        description="Make, name, find and enter Linux network namespaces. The names are those"
+        " of ip netns.",
+        epilog="netns COMMAND --help describes the arguments of a command; so does netns(1).",
     )
-    top.add_argument("--version", action="version", version=netns.__version__)
-    top.add_argument("--rundir", metavar="DIR", help="where names live (default: /run/netns)")
+    top.add_argument(
+        "--version", action="version", version=netns.__version__, help="print the version"
+    )
+    top.add_argument(
+        "--rundir",
+        metavar="DIR",
+        help="the directory that has the names (default: $NETNS_RUN_DIR, else /run/netns)",
+    )
     choices = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int], text: str, json: bool = False
     ) -> argparse.ArgumentParser:
-        made = choices.add_parser(name, help=text, description=text)
+        made = choices.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(run=run)
         if json:
-            made.add_argument("--json", action="store_true", help="for programs")
+            made.add_argument("--json", action="store_true", help="print JSON")
         return made
 
-    command("list", list_names, "list the named namespaces, and their ids", json=True)
+    command("list", list_names, "list the named namespaces and their ids", json=True)
 
-    made = command("add", add, "make a namespace with a name")
-    made.add_argument("name", metavar="NAME")
+    made = command("add", add, "create a namespace with a name")
+    made.add_argument("name", metavar="NAME", help="the new name")
 
-    made = command("attach", attach, "give a process's namespace a name")
-    made.add_argument("name", metavar="NAME")
-    made.add_argument("pid", metavar="PID", type=int)
+    made = command("attach", attach, "give the namespace of a process a name")
+    made.add_argument("name", metavar="NAME", help="the new name")
+    made.add_argument("pid", metavar="PID", type=int, help="the process")
 
-    made = command("delete", delete, "unpin names or paths")
-    made.add_argument("--all", action="store_true", help="every name")
-    names_complete(made.add_argument("target", metavar="NAME|PATH", nargs="*"))
+    made = command("delete", delete, "remove names; a namespace ends with its last user")
+    made.add_argument("--all", action="store_true", help="remove every name")
+    names_complete(
+        made.add_argument("target", metavar="NAME|PATH", nargs="*", help="what to remove")
+    )
 
     made = command("exec", execute, "run a command in a namespace")
-    made.add_argument("--all", action="store_true", help="in every named namespace")
-    made.add_argument("--new", action="store_true", help="in a new one, gone afterwards")
-    made.add_argument("--pid", metavar="PID", type=int, help="in that of a process")
-    made.add_argument("command", metavar="[NAME|PATH] COMMAND ARG ...", nargs=argparse.REMAINDER)
+    made.add_argument("--all", action="store_true", help="run it in each named namespace in turn")
+    made.add_argument(
+        "--new", action="store_true", help="run it in a new namespace, which ends with it"
+    )
+    made.add_argument(
+        "--pid", metavar="PID", type=int, help="run it in the namespace of this process"
+    )
+    made.add_argument(
+        "command",
+        metavar="[NAME|PATH] COMMAND ARG ...",
+        nargs=argparse.REMAINDER,
+        help="the namespace, unless an option chooses it, and the command",
+    )
 
-    made = command("identify", identify, "name a process's namespace", json=True)
-    made.add_argument("pid", metavar="PID", type=int, nargs="?", help="default: this process")
+    made = command("identify", identify, "print the names of a process's namespace", json=True)
+    made.add_argument(
+        "pid", metavar="PID", type=int, nargs="?", help="the process (default: this one)"
+    )
 
     made = command("pids", pids, "list the processes in a namespace", json=True)
-    names_complete(made.add_argument("target", metavar="NAME|PATH"))
+    names_complete(made.add_argument("target", metavar="NAME|PATH", help="the namespace"))
 
-    command("discover", discover, "list every namespace of the host", json=True)
+    command("discover", discover, "list every namespace of this host, named or not", json=True)
 
-    made = command("watch", watch, "tell of names that come and go", json=True)
-    made.add_argument("--timeout", metavar="SECONDS", type=float, help="end after such a lull")
+    made = command("watch", watch, "report names as they appear and disappear", json=True)
+    made.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        help="end when nothing has changed for so long (default: never)",
+    )
 
-    made = command("set", set_id, "give a namespace an id")
-    names_complete(made.add_argument("name", metavar="NAME|PATH"))
-    made.add_argument("id", metavar="ID|auto", type=identifier)
+    made = command("set", set_id, "give a namespace an id, as seen from the current one")
+    names_complete(made.add_argument("name", metavar="NAME|PATH", help="the namespace"))
+    made.add_argument(
+        "id", metavar="ID|auto", type=identifier, help="a number from 0, or auto for any free one"
+    )
 
-    command("list-id", list_ids, "list the ids given to namespaces", json=True)
+    command("list-id", list_ids, "list the ids that the current namespace gave", json=True)
     command("demo", demo, "add a link in a new namespace, and come home")
 
-    made = command("config", config, "print what a C compiler takes, as pkg-config")
-    made.add_argument("--cflags", action="store_true", help="to compile")
-    made.add_argument("--libs", action="store_true", help="to link")
+    made = command("config", config, "print compiler options for a C program that uses netns")
+    made.add_argument("--cflags", action="store_true", help="print the options to compile")
+    made.add_argument("--libs", action="store_true", help="print the options to link")
 
-    made = command("completion", completion, "print what completes commands in a shell")
-    made.add_argument("shell", choices=("bash", "zsh"))
+    made = command("completion", completion, "print a script that completes netns in a shell")
+    made.add_argument("shell", choices=("bash", "zsh"), help="the shell")
     return top
 
 
@@ -464,6 +514,8 @@ def main() -> int:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes
+    if args.rundir is not None and not os.path.isdir(args.rundir):
+        return usage(f"--rundir: there is no directory {args.rundir!r}")
     try:
         status: int = args.run(args)
     except netns.Error as error:

@@ -153,6 +153,11 @@ _NEEDS = {
     lib.NETNS_STEP_OPEN_SOCKET: "CAP_NET_ADMIN in the user namespace that owns the socket's",
     lib.NETNS_STEP_SET_NSID: "CAP_NET_ADMIN in the user namespace that owns the thread's",
 }
+_LIMITS = {  # what ENOSPC means there
+    lib.NETNS_STEP_UNSHARE: "the sysctl user.max_net_namespaces",
+    lib.NETNS_STEP_UNSHARE_MOUNTS: "the sysctl user.max_mnt_namespaces",
+    lib.NETNS_STEP_BIND: "the sysctl fs.mount-max",
+}
 
 
 def step_text(step: int) -> str:
@@ -173,6 +178,8 @@ def from_native(errno: int, step: int, path: bytes) -> Error:
         kind = _BY_ERRNO.get(errno, KernelError)
     if kind is NotPermittedError and step in _NEEDS:
         why = f"{os.strerror(errno)} (needs {_NEEDS[step]})"
+    if errno == _errno.ENOSPC and step in _LIMITS:
+        why = f"{os.strerror(errno)}: the limit is reached ({_LIMITS[step]})"
     return kind(errno, step_text(step), os.fsdecode(path) if path else None, why)
 
 

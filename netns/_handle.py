@@ -254,6 +254,23 @@ class NetNS(Handle):
         call(lib.netns_set, native(self))
         forget_host()
 
+    def is_current(self) -> bool:
+        """Whether the calling thread is in this namespace.
+
+        Returns:
+            A bool.
+
+        Raises:
+            ClosedError: the handle is closed.
+            KernelError: as `current`.
+
+        Thread: the calling thread. Privilege: none. Since: Linux 4.9.
+        Source: namespaces(7), proc_pid_ns(5).
+        """
+        self.fileno()  # of a closed handle, the numbers may be another's by now
+        with current() as here:
+            return here == self
+
     # Things that live inside
 
     def run(

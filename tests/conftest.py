@@ -35,7 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         # nohup(1) and shells' background jobs ignore them, and so would our children.
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(
+                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            )
     if os.environ.get(INSIDE) or has_privilege():
         return
     say = sys.__stderr__ or sys.stderr

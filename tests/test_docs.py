@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -46,6 +47,9 @@ def run(command: list[str], directory: Path) -> str:
         if run_directory.exists():
             subprocess.run(["umount", run_directory], check=True)
     assert done.returncode == 0, done.stderr
+    # On a busy machine asyncio's debug mode finds slow what is not.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert said == []
     return done.stdout
 
 
@@ -57,7 +61,7 @@ def test_every_block_is_run() -> None:
 
 @pytest.mark.parametrize(("where", "code"), blocks("python"))
 def test_examples_print_what_they_say(where: str, code: str, tmp_path: Path) -> None:
-    printed = run([sys.executable, "-W", "error", "-c", code], tmp_path)
+    printed = run([sys.executable, "-X", "dev", "-W", "error", "-c", code], tmp_path)
     assert printed.splitlines() == SAID.findall(code)
 
 
@@ -77,3 +81,39 @@ def test_c_examples_compile_and_run(where: str, code: str, tmp_path: Path) -> No
     files = [str(path) for path in (program.with_suffix(".c"), *sources)]
     subprocess.run(["cc", *map(str, options), "-o", str(program), *files], check=True)
     run([str(program)], tmp_path)
+
+
+def test_the_plot_is_that_of_the_last_race() -> None:
+    sys.path.insert(0, str(ROOT / "docs/_ext"))
+    try:
+        from ratios import PLOT, RESULTS, draw
+    finally:
+        del sys.path[0]
+    assert PLOT.read_text() == draw(json.loads(RESULTS.read_text())), "python docs/_ext/ratios.py"
+
+
+def test_the_readme_has_the_two_commands_and_no_other() -> None:
+    """They are what .ci/run looks for."""
+    commands = re.findall(r"^    (\S.*)$", BLOCK.sub("", PAGES[ROOT / "README.md"]), re.MULTILINE)
+    assert commands == [
+        'python3 -m pip install -e ".[demo]" && python3 -m netns demo',
+        "python3 -m pip install tox && python3 -m tox",
+    ]
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)\s#]+)\)", PAGES[ROOT / "README.md"])
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_no_page_names_a_package_host() -> None:
+    hosts = re.compile(r"PyPI|pypi\.org|github\.com|debian\.org")
+    others = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml", "setup.py"]
+    texts = {**PAGES, **{ROOT / name: (ROOT / name).read_text() for name in others}}
+    for path in [*(ROOT / ".github").rglob("*.*"), ROOT / ".readthedocs.yaml"]:
+        texts[path] = path.read_text()
+    generated = ROOT / "docs/performance.md"
+    assert [
+        str(page) for page, text in texts.items() if page != generated and hosts.search(text)
+    ] == []

@@ -29,6 +29,15 @@ from support import (
 )
 
 
+def test_is_current(ns: netns.NetNS) -> None:
+    assert not ns.is_current()
+    assert ns.do(lambda host: (ns.is_current(), host.is_current())) == (True, False)
+    with netns.current() as home:
+        assert home.is_current()
+    with pytest.raises(netns.ClosedError):
+        home.is_current()
+
+
 def test_current_is_the_threads(ns: netns.NetNS) -> None:
     with netns.current() as home:
         assert f"net:[{home.ino}]" == here()

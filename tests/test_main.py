@@ -79,9 +79,11 @@ def test_lists_and_ids_as_ip_netns(name: str) -> None:
     assert {"id": nsid, "names": [name]} in parsed("list-id")
     again = run("set", name, str(nsid - 1))
     assert again.returncode == 1
-    assert "File exists" in again.stderr
+    assert again.stderr == f"netns: {name!r} has the id {nsid} already, and ids are for good\n"
     told("add", f"{name}-auto")
     try:
+        taken = run("set", f"{name}-auto", str(nsid))
+        assert taken.stderr.startswith(f"netns: the id {nsid} is that of another namespace; ")
         told("set", f"{name}-auto", "auto")
         with netns.open(f"{name}-auto") as ns:
             assert ns.nsid is not None
@@ -414,7 +416,7 @@ def test_failures_are_told(name: str) -> None:
     netns.create(name).close()
     again = run("add", name)
     assert again.returncode == 1
-    assert again.stderr == f"netns: make the mount point: File exists: '/run/netns/{name}'\n"
+    assert again.stderr == f"netns: the name {name!r} exists already; see netns list\n"
     missing = run("delete", f"{name}-a", f"{name}-b")
     assert missing.returncode == 1
     assert len(missing.stderr.splitlines()) == 2
@@ -477,7 +479,7 @@ def test_completion(shell: str, name: str) -> None:
 
 
 def test_demo() -> None:
-    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
+    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (pynetns[demo])")
     lines = told("demo").splitlines()
     homes = [line for line in lines if line.startswith("home")]
     assert len(homes) == 2
@@ -490,7 +492,7 @@ def test_demo() -> None:
 
 def test_demo_by_those_who_may_not(capfd: pytest.CaptureFixture[str]) -> None:
     """As root of a user namespace; where that does not help either, the error is told."""
-    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
+    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (pynetns[demo])")
     script = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -512,7 +514,7 @@ with Capabilities():
 
 
 def test_demo_where_links_may_not_be_added() -> None:
-    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (netns[demo])")
+    pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (pynetns[demo])")
     done = subprocess.run(
         ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *COMMAND, "demo"],
         capture_output=True,
@@ -533,7 +535,9 @@ sys.exit(main())
     command = [sys.executable, "-c", script, "demo"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr == "netns: the demo needs pyroute2: pip install 'netns[demo]'\n"
+    assert done.stderr == (
+        "netns: the demo needs pyroute2: python3 -m pip install 'pynetns[demo]'\n"
+    )
 
 
 def test_list_of_names_that_are_not_text(name: str) -> None:

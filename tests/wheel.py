@@ -67,7 +67,7 @@ def unpack(sdist: Path, into: Path, days: int) -> Path:
     """The source package's files, as written that many days ago."""
     with tarfile.open(sdist) as tar:
         tar.extractall(into.parent)
-    only(into.parent, "netns-*").rename(into)
+    only(into.parent, "pynetns-*").rename(into)
     then = time.time() - days * DAY
     for path in [into, *into.rglob("*")]:
         os.utime(path, (then, then))
@@ -89,7 +89,7 @@ def demo(work: Path, package: Path, path: str, **env: str) -> None:
     environ = {**os.environ, "PATH": path, **env}
     environ.pop("PYTHONPATH", None)
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    wanted = f"netns[demo] @ {package.as_uri()}"
+    wanted = f"pynetns[demo] @ {package.as_uri()}"
     step(f"{package.name} installed, PATH={path}", *pip, wanted, env=environ, cwd=work)
     run = [python, "-W", "error::DeprecationWarning:netns", "-m", "netns", "demo"]
     said = step("python -m netns demo", *run, env=os.environ.copy(), cwd=work)

@@ -32,10 +32,36 @@ def as_fields(lines: list[str]) -> list[str]:
         elif field is None:
             found.append(line)
         elif is_list and not line.startswith(" " * 5) and starts_entry(line, found[-1]):
-            found.append("    * " + line.strip())
+            found.append("    * " + linked(line.strip()))
         else:
             found[-1] += " " + line.strip()
-    return found
+    return with_small_line(found)
+
+
+def with_small_line(lines: list[str]) -> list[str]:
+    """The kernel and the manual pages as one small line at the end, not as two fields."""
+    facts = [line for line in lines if line.startswith((":Since:", ":Source:"))]
+    if not facts:
+        return lines
+    texts = [fact.split(":", 2)[2].strip().rstrip(".") for fact in facts]
+    rest = [line for line in lines if line not in facts]
+    since = facts[0].startswith(":Since:")
+    return [
+        *rest,
+        "",
+        ".. container:: facts",
+        "",
+        "   " + "Since " * since + " · ".join(texts),
+        "",
+    ]
+
+
+def linked(entry: str) -> str:
+    """An entry of a list; the exceptions that it begins with are links."""
+    head, colon, rest = entry.partition(": ")
+    if colon and re.fullmatch(r"\w+Error(, \w+Error)*", head):
+        head = re.sub(r"\w+", lambda name: f":py:exc:`{name[0]}`", head)
+    return head + colon + rest
 
 
 def starts_entry(line: str, before: str) -> bool:

@@ -216,7 +216,7 @@ def plot(report: dict[str, Any], shape: Shape, path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        raise LabError('--plot needs matplotlib: pip install "netns[examples]"') from None
+        raise LabError('--plot needs matplotlib: pip install "pynetns[examples]"') from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -39,6 +39,7 @@ try:
         made.append(netns.new())
 except netns.KernelError as error:
     assert error.errno == errno.ENOSPC, error
+    assert "user.max_net_namespaces" in str(error), error
     print(error.step)
 count = len(made)
 try:

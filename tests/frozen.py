@@ -1,0 +1,76 @@
+"""A program that uses the package starts when PyInstaller and cx_Freeze have frozen it.
+
+    python tests/frozen.py     (needs what tox -e frozen installs)
+
+No hint is given to either: what the package imports when it is used, they find by
+themselves. The program runs without an environment and away from its modules.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROGRAM = """
+import asyncio
+import netns
+
+async def body(host):
+    return host
+
+def main():
+    with netns.new() as ns:
+        assert ns.do(lambda host: ns.is_current())
+        assert ns.do_in_thread(lambda host: ns.is_current())
+        asyncio.run(ns.do_async(body))
+        with ns.enter(), netns.tour() as tour:
+            tour.visit(ns)
+        with ns.executor(1) as pool:
+            assert pool.submit(ns.is_current).result()
+        ns.socket().close()
+        ns.run(["true"], check=True)
+        netns.discover()
+    with netns.pool(1) as fresh:
+        fresh.take().close()
+    netns.names(), netns.watch().close()
+    netns.get_include()
+    print("every module was there")
+
+main()
+"""
+SAID = "every module was there\n"
+
+
+def check(what: str, build: list[str], program: Path, work: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *build],
+        cwd=work,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n{what} ended with {done.returncode}")
+    run = subprocess.run([program], cwd="/", env={}, capture_output=True, text=True, timeout=60)
+    if (run.returncode, run.stdout) != (0, SAID):
+        sys.exit(f"{run.stdout}{run.stderr}\n{what}: the program ended with {run.returncode}")
+    print(f"{what}: {SAID}", end="")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="netns-frozen-") as name:
+        work = Path(name)
+        (work / "program.py").write_text(PROGRAM)
+        for how in ("--onedir", "--onefile"):
+            program = work / "dist/program" if how == "--onefile" else work / "dir/program/program"
+            to = "dist" if how == "--onefile" else "dir"
+            build = ["PyInstaller", how, "--distpath", to, "--log-level", "WARN", "program.py"]
+            check(f"PyInstaller {how}", build, program, work)
+        build = ["cx_Freeze", "build_exe", "--script", "program.py", "--build-exe", "frozen"]
+        check("cx_Freeze", build, work / "frozen/program", work)
+
+
+if __name__ == "__main__":
+    main()
