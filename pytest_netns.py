@@ -83,6 +83,12 @@ def fresh(config: pytest.Config) -> NetNS:
 
     import netns
 
+    if not hasattr(netns, "new"):
+        pytest.fail(
+            f"{netns.__file__} is the module of the package 'netns', not of 'pynetns', and both"
+            " are imported as netns: python3 -m pip uninstall netns",
+            pytrace=False,
+        )
     try:
         ns = netns.new()
         try:
@@ -109,6 +115,12 @@ def one(pytestconfig: pytest.Config) -> Iterator[NetNS]:
 @pytest.fixture(name="netns_pair")
 def two(pytestconfig: pytest.Config) -> Iterator[tuple[Host, Host]]:
     """Two fresh network namespaces joined by a veth, with addresses of one network."""
+    try:
+        import pyroute2  # noqa: F401
+    except ImportError:
+        pytest.fail(
+            "netns_pair needs pyroute2: python3 -m pip install 'pynetns[pytest]'", pytrace=False
+        )
     with fresh(pytestconfig) as left, fresh(pytestconfig) as right:
         left.do(wire, right)
         hosts = tuple(map(Host, (left, right), DEVICES, ADDRESSES))
@@ -121,7 +133,7 @@ def two(pytestconfig: pytest.Config) -> Iterator[tuple[Host, Host]]:
 
 
 def wire(host: NetNS, other: NetNS) -> None:
-    from pyroute2 import IPRoute  # the extra pynetns[pytest] has it
+    from pyroute2 import IPRoute
 
     left, right = DEVICES
     with IPRoute() as route:

@@ -176,16 +176,48 @@ def discover(count: int, present: int) -> int:
 def steps(count: int, present: int) -> int:
     import asyncio
 
-    async def many(host: netns.NetNS) -> int:
-        check(here() != home, "inside")
+    async def main() -> int:
+        with netns.open(TARGET) as ns:
+            async with ns.enter():
+                check(here() != home, "inside")
+                start = perf_counter_ns()
+                for _ in range(count):
+                    await asyncio.sleep(0)
+                spent = perf_counter_ns() - start
+                check(here() != home, "inside")
+        check(here() == home, "home")
+        return spent
+
+    home = here()
+    return asyncio.run(main())
+
+
+def enter_steps(count: int, present: int) -> int:
+    import asyncio
+
+    async def main() -> int:
+        with netns.open(TARGET) as ns:
+            start = perf_counter_ns()
+            for _ in range(count):
+                with ns.enter():
+                    pass
+                await asyncio.sleep(0)
+            return perf_counter_ns() - start
+
+    return asyncio.run(main())
+
+
+def bystander(count: int, present: int) -> int:
+    import asyncio
+
+    async def main() -> int:
+        with netns.open(TARGET) as ns:
+            async with ns.enter():
+                check(here() != home, "inside")
         start = perf_counter_ns()
         for _ in range(count):
             await asyncio.sleep(0)
         return perf_counter_ns() - start
-
-    async def main() -> int:
-        with netns.open(TARGET) as ns:
-            return await ns.do_async(many)
 
     home = here()
     return asyncio.run(main())
@@ -238,6 +270,8 @@ OPERATIONS: dict[str, Operation] = {
     "discover": discover,
     "import": imports("import netns"),
     "step": steps,
+    "enter_step": enter_steps,
+    "bystander": bystander,
     "hand_off": hand_off,
     "beside": beside(do),
     "threads1": together(1, do),

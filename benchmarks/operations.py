@@ -98,7 +98,9 @@ OPERATIONS = [
     Operation("do_most", "`ns.do(fn)`, {most:,} present", "do", "most"),
     # Last, as what comes after it in a process has asyncio's module to ask for a loop.
     Operation("hand_off", "`executor`: one job there and back", pinned=False),
-    Operation("step", "`do_async`: one step of a coroutine"),
+    Operation("step", "`async with ns.enter()`: one step of a task"),
+    Operation("enter_step", "`with ns.enter():` and one step of a task"),
+    Operation("bystander", "one step of a task that is in no namespace, on the same loop"),
 ]
 
 
@@ -160,6 +162,8 @@ TARGETS: list[Target | Limit] = [
     at_most("discover", 1.15, FLOOR),
     Target("discover", 10, LSNS),
     Target("discover", 4, PYROUTE2),
+    at_most("step", 1.1, OURS, other="enter_step"),
+    at_most("bystander", 1.1, PLAIN, other="step"),
     at_most("import", 1.5, COMPILED),
     Target("import", 100, PYROUTE2),
     at_most("beside", 3, OURS, GIL, "do"),

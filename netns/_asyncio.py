@@ -1,4 +1,10 @@
-"""asyncio: coroutines driven inside."""
+"""asyncio: the namespace follows the context.
+
+A context variable names the namespace. Contexts already travel to whatever a task
+starts; here, once for each event loop, the methods that schedule callbacks learn to
+look at them. A callback whose context names a namespace runs inside, natively
+(csrc/python/follow.c); every other goes on as before.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +14,30 @@ import functools
 import inspect
 import socket
 import sys
-from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, ContextVar, copy_context
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from ._errors import wrong_type
-from ._native import guard
+from ._errors import closed, wrong_type
+from ._executor import Executor
+from ._lazy import _types as t
+from ._native import call_inside, guard, schedule
+from ._threads import has_files, run_in_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-    from typing import Any
-
-    from ._executor import Executor
     from ._handle import NetNS
 
+INSIDE: ContextVar[t.Optional[NetNS]] = ContextVar("netns.inside", default=None)
 
-def check_coroutine_function(fn: Callable[..., object]) -> None:
+# Where the loops that follow have their thread between steps.
+_homes: WeakKeyDictionary[t.Any, NetNS] = WeakKeyDictionary()
+
+# The duplicates that contexts name: one for each namespace and files in /etc/netns.
+_shared: WeakValueDictionary[tuple[int, int, t.Optional[str]], NetNS] = WeakValueDictionary()
+
+
+def check_coroutine_function(fn: t.Callable[..., object]) -> None:
     inner = fn
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -34,201 +49,183 @@ def check_coroutine_function(fn: Callable[..., object]) -> None:
 
 
 async def run(
-    ns: NetNS, fn: Callable[..., Coroutine[Any, Any, Any]], args: Any, kwargs: Any
-) -> Any:
-    work = Work(ns)
-    await _start_pool_at_home()
-    return await Steps(work, lambda host: fn(host, *args, **kwargs))
+    ns: NetNS,
+    fn: t.Callable[..., t.Coroutine[t.Any, t.Any, t.T]],
+    args: tuple[t.Any, ...],
+    kwargs: dict[str, t.Any],
+) -> t.T:
+    async with guard(ns) as host:
+        return await fn(host, *args, **kwargs)
 
 
-_pool_started = False
+def begin(ns: NetNS) -> tuple[ContextVar[t.Optional[NetNS]], NetNS]:
+    """What a guard's __aenter__ sets, and to what; the running loop follows from now on.
 
-
-async def _start_pool_at_home() -> None:
-    """libuv's threads all start at its first look-up, and stay where that was made."""
-    global _pool_started
-    uvloop = sys.modules.get("uvloop")
+    Raises what entering would raise, in the task and before anything has changed.
+    """
     loop = asyncio._get_running_loop()
-    if _pool_started or uvloop is None or not isinstance(loop, uvloop.Loop):
-        return
-    with contextlib.suppress(OSError):
-        await loop.getaddrinfo("localhost", 1)
-    _pool_started = True
+    if loop is None or asyncio.current_task(loop) is None:
+        raise _cannot_follow(loop)
+    inside = _duplicate(ns)
+    with guard(inside) as host:
+        pass
+    if loop not in _homes:
+        _follow(loop, host)
+    elif INSIDE.get() is None:
+        _homes[loop] = host  # each time: the loop may run on another thread than before
+    if not isinstance(sys.get_asyncgen_hooks().finalizer, _Finalizer):
+        _follow_generators(loop)
+    return INSIDE, inside
 
 
-class Work:
-    """What the coroutines of one do_async share: their namespace, and its executor."""
-
-    def __init__(self, ns: NetNS) -> None:
-        # A duplicate: closing the handle waits for uses under way.
-        self.ns = ns._duplicate()
-        self.ns._borrowed = True
-        self._executor: Executor | None = None
-
-    def executor(self) -> Executor:
-        if self._executor is None:
-            self._executor = self.ns.executor()
-        return self._executor
+def _cannot_follow(loop: object) -> Exception:
+    return wrong_type(
+        "async with NetNS.enter(), and do_async(), are for tasks of an asyncio event loop "
+        "whose methods can be replaced (not for trio's)",
+        loop,
+    )
 
 
-class Steps(Coroutine["Any", "Any", "Any"]):
-    """A coroutine whose every step runs inside.
+def _duplicate(ns: NetNS) -> NetNS:
+    """The handle that contexts keep: closing the user's is fine while tasks run."""
+    if ns.closed:
+        raise closed()
+    key = ns.dev, ns.ino, ns.name
+    found = _shared.get(key)
+    if found is None:
+        found = ns._duplicate()
+        found._borrowed = True
+        _shared[key] = found
+    return found
 
-    For the time of a step, and no longer, the loop makes tasks that run inside
-    as well, and sends jobs for its default executor to one that lives inside.
+
+def _follow(loop: t.Any, home: NetNS) -> None:
+    """Replaces methods of the loop, as few as will do: each attribute makes it slower."""
+    timer = copy_context, Context
+    own = asyncio.BaseEventLoop
+    try:
+        _replace(loop, "call_soon", 0, None, None)
+        _replace(loop, "call_soon_threadsafe", 0, None, None)
+        _replace(loop, "call_at", 1, *timer)
+        if type(loop).call_later is not own.call_later:  # which is by call_at()
+            _replace(loop, "call_later", 1, *timer)
+        if type(loop).getaddrinfo is not own.getaddrinfo:  # which is by run_in_executor()
+            _follow_names(loop)
+        loop.run_in_executor = functools.partial(
+            _run_in_executor, *_method(loop, "run_in_executor")
+        )
+        _homes[loop] = home
+    except (AttributeError, TypeError):
+        raise _cannot_follow(loop) from None
+
+
+def _method(loop: t.Any, name: str) -> tuple[t.Callable[..., t.Any], t.Optional[ref[t.Any]]]:
+    """A method, and what it takes first: not bound, or the loop would hold itself."""
+    method = getattr(loop, name)
+    if getattr(method, "__self__", None) is not loop:
+        return method, None
+    return getattr(method, "__func__", None) or getattr(type(loop), name), ref(loop)
+
+
+def _replace(loop: t.Any, name: str, position: int, *timer: t.Any) -> None:
+    method = _method(loop, name)
+    setattr(loop, name, schedule(INSIDE, *method, position, call_inside, *timer))
+
+
+def _run_in_executor(
+    run: t.Callable[..., t.Any],
+    loop: t.Optional[t.Callable[[], t.Any]],
+    executor: t.Any,
+    func: t.Callable[..., t.Any],
+    *args: t.Any,
+) -> t.Any:
+    first = () if loop is None else (loop(),)
+    ns = INSIDE.get()
+    follows = executor is None or isinstance(executor, ThreadPoolExecutor)
+    if ns is None or not follows or isinstance(executor, Executor):
+        return run(*first, executor, func, *args)
+    # A worker is born where the thread is that submits.
+    with guard(_homes[asyncio.get_running_loop()]):
+        return run(*first, executor, _run_job, ns, func, *args)
+
+
+def _run_job(ns: NetNS, func: t.Callable[..., t.T], *args: t.Any) -> t.T:
+    token = INSIDE.set(ns)  # for what the job sends back to the loop
+    try:
+        if has_files(ns):
+            return run_in_thread(ns, func, args, {})
+        result: t.T = call_inside(ns, func, *args)
+        return result
+    finally:
+        INSIDE.reset(token)
+
+
+def _follow_names(loop: t.Any) -> None:
+    """For a loop that looks names up by other means, uvloop's libuv."""
+    # libuv starts all of its threads at its first look-up. They must not be born inside.
+    first = loop.getaddrinfo("localhost", 1)
+    with contextlib.suppress(StopIteration):
+        first.send(None).cancel()
+    first.close()
+    look_ups: dict[str, t.Callable[..., t.Any]] = {
+        "getaddrinfo": lambda *args, **kwargs: socket.getaddrinfo(*args, **kwargs),
+        "getnameinfo": lambda address, flags=0: socket.getnameinfo(address, flags),
+    }
+    for name, look_up in look_ups.items():
+        setattr(loop, name, functools.partial(_look_up, *_method(loop, name), look_up))
+
+
+async def _look_up(
+    own: t.Callable[..., t.Any],
+    loop: t.Optional[t.Callable[[], t.Any]],
+    look_up: t.Callable[..., t.Any],
+    *args: t.Any,
+    **kwargs: t.Any,
+) -> t.Any:
+    if INSIDE.get() is None:
+        return await own(*(() if loop is None else (loop(),)), *args, **kwargs)
+    job = functools.partial(look_up, *args, **kwargs)
+    return await asyncio.get_running_loop().run_in_executor(None, job)
+
+
+class _Finalizer:
+    """What becomes of an async generator that is dropped, or left when its loop ends.
+
+    A generator keeps the finalizer that the thread has when it begins. So each gets
+    its own, which notes where it began.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_coro", "_guard", "_scope", "_work")
+    def __init__(self, loop: t.Any, last: t.Callable[[t.Any], object]) -> None:
+        self.loop, self.last = loop, last
+        self.ns: t.Optional[NetNS] = None
+        self.generator: t.Optional[ref[t.Any]] = None
 
-    def __init__(self, work: Work, begin: Callable[[NetNS], Coroutine[Any, Any, Any]]) -> None:
-        self._coro: Coroutine[Any, Any, Any] | None = None
-        self._work: Work | None = work
-        self._guard = guard(work.ns)
-        self._scope: Scope | None = None
-        self._begin = begin
+    def _run(self, function: t.Callable[..., t.T], *args: t.Any) -> t.T:
+        context = copy_context()
+        context.run(INSIDE.set, self.ns)
+        return context.run(function, *args)
 
-    def __await__(self) -> Steps:
-        return self
+    def __call__(self, generator: t.Any) -> None:
+        self._run(self.last, generator)
 
-    def __iter__(self) -> Steps:
-        return self
-
-    def __next__(self) -> Any:
-        return self.send(None)
-
-    def send(self, value: Any) -> Any:
-        scope = self._scope
-        if scope is None or scope.inside.loop is not asyncio._get_running_loop():
-            return self._step("send", value)
-        # The way of nearly all steps: the same, with less to look up.
-        try:
-            with self._guard:
-                return scope.call(scope.send, value)
-        except BaseException:
-            self._end()
-            raise
-
-    def throw(self, *error: Any) -> Any:
-        return self._step("throw", *error)
-
-    def close(self) -> None:
-        if self._work is not None:
-            self._step("close")
-            self._work = self._scope = None
-
-    def __getattr__(self, name: str) -> Any:
-        # What asyncio shows of a task: the body's name, code, frame and line.
-        if name.startswith(("cr_", "__name__", "__qualname__")):
-            return getattr(self._coro, name)
-        raise AttributeError(name)
-
-    def _step(self, resume: str, *args: Any) -> Any:
-        if self._work is None:
-            raise RuntimeError("cannot reuse already awaited coroutine")
-        try:
-            with self._guard as host:
-                if self._coro is None:
-                    self._coro = self._begin(host)
-                step = getattr(self._coro, resume)
-                loop = asyncio._get_running_loop()
-                if loop is None:
-                    return step(*args)
-                if self._scope is None or self._scope.inside.loop is not loop:
-                    self._scope = Scope(Inside(self._work, loop), self._coro.send)
-                return self._scope.call(step, *args)
-        except BaseException:
-            self._end()
-            raise
-
-    def _end(self) -> None:
-        # Done, but for one whose guard failed: it can't go on.
-        self._work = self._scope = None
-        if self._coro is not None:
-            self._coro.close()
+    def aclose(self) -> t.Any:
+        """For the loop, which has it in the place of a generator that began inside."""
+        generator: t.Any = None if self.generator is None else self.generator()
+        closing = asyncio.sleep(0) if generator is None else generator.aclose()
+        return self._run(self.loop.create_task, closing)
 
 
-class Scope:
-    """Steps of one coroutine, with the running loop, and this thread, doing otherwise."""
+def _follow_generators(loop: t.Any) -> None:
+    first, last = sys.get_asyncgen_hooks()
+    if first is None or last is None:
+        return
 
-    __slots__ = ("finalize", "inside", "overrides", "send")
+    def begin_generator(generator: t.Any) -> None:
+        kept, ns = sys.get_asyncgen_hooks().finalizer, INSIDE.get()
+        sys.set_asyncgen_hooks(finalizer=_Finalizer(loop, last))
+        if ns is not None and isinstance(kept, _Finalizer):
+            kept.ns, kept.generator = ns, ref(generator)
+            generator = kept
+        first(generator)
 
-    def __init__(self, inside: Inside, send: Callable[[Any], Any]) -> None:
-        self.inside = inside
-        self.send = send
-        # Once for all steps: a method is a new object each time that it is looked up.
-        self.finalize = inside.finalize
-        self.overrides = {name: getattr(inside, name) for name in OVERRIDES}
-
-    def call(self, resume: Callable[..., Any], *args: Any) -> Any:
-        inside = self.inside
-        loop = inside.loop
-        factory = loop.get_task_factory()
-        attributes = vars(loop)
-        if isinstance(factory, Inside):
-            # In another's step (of an eager task, say): over what the loop itself does.
-            if factory.work is inside.work:
-                return resume(*args)
-            inside.factory, inside.run = factory.factory, factory.run
-        else:
-            inside.factory, inside.run = factory, loop.run_in_executor
-        hidden = None
-        if not attributes.keys().isdisjoint(OVERRIDES):
-            hidden = {name: attributes[name] for name in OVERRIDES if name in attributes}
-        hooks = sys.get_asyncgen_hooks()
-        try:
-            loop.set_task_factory(inside)
-            attributes.update(self.overrides)
-            if hooks.finalizer is not None:
-                sys.set_asyncgen_hooks(finalizer=self.finalize)
-            return resume(*args)
-        finally:
-            sys.set_asyncgen_hooks(*hooks)
-            for name in OVERRIDES:
-                attributes.pop(name, None)
-            if hidden is not None:
-                attributes.update(hidden)
-            loop.set_task_factory(factory)
-
-
-class Inside:
-    """What the loop does otherwise; it is its own task factory."""
-
-    __slots__ = ("factory", "loop", "run", "work")
-
-    def __init__(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
-        self.work = work
-        self.loop = loop
-        self.factory: Any = None
-        self.run: Callable[..., Any] = loop.run_in_executor
-
-    def __call__(self, loop: Any, coro: Any, **kwargs: Any) -> Any:
-        if not isinstance(coro, Steps):
-            steps = Steps(self.work, lambda host: coro)
-            steps._coro = coro
-            coro = steps
-        if self.factory is not None:
-            return self.factory(loop, coro, **kwargs)
-        return asyncio.Task(coro, loop=loop, **kwargs)
-
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Awaitable[Any]:
-        if executor is None:
-            executor = self.work.executor()
-        job: Awaitable[Any] = self.run(executor, func, *args)
-        return job
-
-    async def getaddrinfo(self, host: Any, port: Any, **kwargs: Any) -> Any:
-        # uvloop's own does not ask run_in_executor; asyncio's does the same.
-        look_up = functools.partial(socket.getaddrinfo, host, port, **kwargs)
-        return await self.run(self.work.executor(), look_up)
-
-    async def getnameinfo(self, address: Any, flags: int = 0) -> Any:
-        return await self.run(self.work.executor(), socket.getnameinfo, address, flags)
-
-    def finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Of an async generator that was dropped: what it has to clean up is inside."""
-        if not self.loop.is_closed():
-            closing = Steps(self.work, lambda host: generator.aclose())
-            self.loop.call_soon_threadsafe(self.loop.create_task, closing)
-
-
-OVERRIDES = ("run_in_executor", "getaddrinfo", "getnameinfo")
+    sys.set_asyncgen_hooks(begin_generator, _Finalizer(loop, last))

@@ -9,7 +9,7 @@ from ._call import call, directory, encode, ffi, lib, native, number, slot
 from ._errors import NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
-from ._native import Guard, Handle, forget_host, guard
+from ._native import Guard, Handle, forget_host, guard, hand_over_async
 from ._switch import CHECK_RETURN, RUNS_LATER, check_function, watch_for_await
 
 TYPE_CHECKING = False
@@ -130,26 +130,53 @@ class NetNS(Handle):
     def enter(self) -> Guard:
         """A context manager whose body runs inside: ``with ns.enter() as host:``.
 
+        In a task of asyncio, ``async with ns.enter() as host:`` is the same for a
+        body that awaits. Each of the task's steps between two awaits runs inside,
+        and while it waits the event loop is at home. So does all that the body
+        starts, to its own end, whether the body is over or not: tasks, by whatever
+        makes them; callbacks (``call_soon``, ``call_later``); handlers of servers;
+        async generators; subprocesses; jobs of ``to_thread``, and of
+        ``run_in_executor`` with the default executor or another
+        `ThreadPoolExecutor`, name look-ups among them, as
+        ``/etc/netns/NAME/resolv.conf`` says; and what such jobs send back to the
+        loop. It is the context (`contextvars`) that names the namespace. Nested
+        bodies may be in other namespaces, or plain ``with`` bodies.
+
+        Not covered: callbacks of ``add_reader``, of signals, and data callbacks
+        of protocols run at home (tasks and callbacks that they make, inside), and
+        so do names that uvloop's own ``create_connection`` looks up. Threads and
+        pools that are used without the loop, as by ``anyio.to_thread``, stay where
+        they were started. A body must not ``yield``: its consumer would be inside.
+
         Returns:
             A guard, whose ``__enter__`` moves the thread and gives `host` as
-            for `do`, and whose ``__exit__`` brings it home.
+            for `do`, and whose ``__exit__`` brings it home. ``async with`` gives
+            what the context named before as `host`.
 
         Raises (at the start of the body):
             ClosedError: the handle is closed.
+            InvalidTypeError: ``async with`` where no task of an asyncio event
+                loop runs (trio), or the loop's methods can't be replaced.
             NotPermittedError: the target may not be entered, or the thread
                 would not be allowed to return (`do` uses another thread there).
         Raises (at its end):
             OrderError: another guard of this thread is still inside, or the
-                guard is left on another thread.
+                guard is left on another thread, or in another context.
             RestoreError: the thread could not be brought home.
 
-        Thread: the body must end on the thread it began on and must not
+        Thread: a ``with`` body must end on the thread it began on and must not
             await: in between, everything else on that thread is inside. In
             asyncio's debug mode such an await is reported to the loop's
-            exception handler, with the task and the line.
+            exception handler, with the task and the line. ``async with``: the
+            event loop's, during steps; one that cannot be entered any more is
+            reported there as well, and not run. The handle may be closed in the
+            body: contexts share a duplicate, one for all tasks.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
         Since: Linux 4.9.
         Source: setns(2).
+
+        >>> async with ns.enter():
+        ...     reader, writer = await asyncio.open_connection("10.0.0.1", 80)
         """
         if "asyncio.events" in modules:
             return watch_for_await(guard(self), 2)
@@ -164,41 +191,21 @@ class NetNS(Handle):
     ) -> t.Coroutine[t.Any, t.Any, t.T]:
         """``await ns.do_async(fn, ...)``: `do` for coroutine functions, under asyncio.
 
-        Each step of ``fn(host, *args, **kwargs)`` between two awaits runs
-        inside; while it waits, the event loop is at home. Inside as well run
-        the tasks that it makes, theirs, the clean-up of async generators that
-        it drops, and what it sends to the loop's default executor:
-        ``run_in_executor(None, ...)``, `asyncio.to_thread`, ``loop.getaddrinfo``
-        (which use an executor of its own, that ends with it).
-
-        Callbacks (``call_soon``, ``call_later``, those of protocols and
-        futures) run at home, and with them the handlers of a server: sockets
-        and connections are inside all the same, for they were made there. Not
-        covered: threads and pools that the body starts by other means (anyio's
-        ``to_thread`` among them) are born inside and stay there; uvloop's own
-        ``create_connection`` looks names up at home; and a task that is still
-        pending when it is dropped with its loop is closed wherever that happens
-        (`asyncio.run` cancels them before).
+        Awaits ``fn(host, *args, **kwargs)`` in ``async with ns.enter() as host:``;
+        see `enter`.
 
         Args:
             fn: a coroutine function. `host` is as for `do`.
 
         Returns:
-            A coroutine, which gives what fn returns. The handle may be closed
-            once it runs.
+            A coroutine, which gives what fn returns.
 
         Raises:
             InvalidTypeError: fn is no coroutine function (at once).
-            ClosedError: the handle is closed.
-            NotPermittedError: the target may not be entered, or the thread
-                could not come home (no other thread could drive the coroutine).
-            OrderError: a ``with ns.enter()`` in the body awaited.
-            RestoreError: the thread could not be brought home.
-            Whatever fn raises.
+            Whatever ``async with ns.enter()`` and fn raise.
 
-        Thread: the event loop's, during steps.
-        Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
-        Since: Linux 4.9 (setns). Source: setns(2).
+        Thread: as `enter`. Privilege: as `enter`. Since: Linux 4.9.
+        Source: setns(2).
         """
         _asyncio.check_coroutine_function(fn)
         return _asyncio.run(self, fn, args, kwargs)
@@ -745,3 +752,6 @@ def do(
     check_function(fn)
     with open(target) as ns:
         return ns.do(fn, *args, **kwargs)
+
+
+hand_over_async(lambda ns: _asyncio.begin(ns))  # which is imported no sooner than it is used

@@ -70,7 +70,7 @@ def watch_for_await(guard: Guard, up: int) -> Guard:
                 {
                     "message": "await inside NetNS.enter(): the event loop runs in another "
                     f"network namespace since {frame.f_code.co_filename}:{frame.f_lineno}, "
-                    f"in {frame.f_code.co_name}()",
+                    f"in {frame.f_code.co_name}(); `async with ns.enter()` lets it go home",
                     "task": task,
                 }
             )

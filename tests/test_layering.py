@@ -49,6 +49,8 @@ BINDING = [
     "python/binding.h",
     "python/errors.c",
     "python/handle.c",
+    "python/switch.c",
+    "python/follow.c",
     "python/guard.c",
     "python/module.c",
 ]

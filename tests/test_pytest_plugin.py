@@ -200,3 +200,26 @@ def test_nothing():
 """,
     )
     assert ended(said) == {"passed": 1}, said
+
+
+@pytest.mark.parametrize(
+    ("module", "fixture", "said"),
+    [
+        ("netns", "netns", "is the module of the package 'netns', not of 'pynetns'"),
+        ("pyroute2", "netns_pair", "python3 -m pip install 'pynetns[pytest]'"),
+    ],
+)
+def test_what_is_in_the_way(tmp_path: Path, module: str, fixture: str, said: str) -> None:
+    (tmp_path / f"{module}.py").write_text("" if module == "netns" else "raise ImportError")
+    tests = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+for name in [name for name in sys.modules if name.partition(".")[0] == {module!r}]:
+    del sys.modules[name]
+
+def test_it({fixture}):
+    pass
+"""
+    shown = run(tmp_path, tests)
+    assert said in shown
+    assert "Traceback" not in shown

@@ -22,9 +22,13 @@
 PyObject *netns__py_raise(const struct netns_error *err);
 PyObject *netns__py_raise_during(const struct netns_error *err, PyObject *type,
 				 PyObject *value, PyObject *traceback);
+void netns__py_add_context(PyObject *type, PyObject *value,
+			   PyObject *traceback);
 PyObject *netns__py_raise_wrong_type(PyObject *value);
-PyObject *netns__py_none(void);
 PyObject *netns__py_hand_over(PyObject *module, PyObject *args);
+PyObject *netns__py_hand_over_async(PyObject *module, PyObject *begin);
+PyObject *netns__py_begin_async(PyObject *handle);
+PyObject *netns__py_none(void);
 int netns__py_add_type(PyObject *module, const char *name, PyType_Spec *spec,
 		       PyTypeObject **type);
 void netns__py_free(PyObject *obj);
@@ -42,11 +46,25 @@ PyObject *netns__py_host(PyTypeObject *type);
 PyObject *netns__py_forget_host(PyObject *module, PyObject *unused);
 int netns__py_add_handle(PyObject *module);
 
+/* switch.c */
+
+PyObject *netns__py_keep_gil(PyObject *module, PyObject *on);
+PyThreadState *netns__py_begin_switch(int64_t guard);
+void netns__py_end_switch(PyThreadState *state);
+int64_t netns__py_enter(PyObject *handle);
+int netns__py_leave(int64_t number);
+
+/* follow.c */
+
+bool netns__py_is_step_in(PyObject *handle);
+int netns__py_move_step(PyObject *from, PyObject *to);
+PyObject *netns__py_call_inside(PyObject *module, PyObject *args);
+PyObject *netns__py_schedule(PyObject *module, PyObject *args);
+
 /* guard.c */
 
 PyObject *netns__py_guard(PyObject *module, PyObject *handle);
 PyObject *netns__py_tour_guard(PyObject *module, PyObject *unused);
-PyObject *netns__py_keep_gil(PyObject *module, PyObject *on);
 int netns__py_add_guard(PyObject *module);
 
 #endif

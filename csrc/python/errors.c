@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define ERRORS_KEY "netns.errors"
+#define BEGIN_KEY  "netns.begin_async"
 
 /*
  * Py_RETURN_NONE of the headers of 3.12 and of early 3.13 takes no reference,
@@ -53,6 +54,31 @@ PyObject *netns__py_hand_over(PyObject *module, PyObject *args)
 	return netns__py_none();
 }
 
+/* hand_over_async(begin): what makes a task's event loop follow its context. */
+PyObject *netns__py_hand_over_async(PyObject *module, PyObject *begin)
+{
+	PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+
+	(void)module;
+	if (!dict)
+		return PyErr_NoMemory();
+	if (PyDict_SetItemString(dict, BEGIN_KEY, begin) < 0)
+		return NULL;
+	return netns__py_none();
+}
+
+/* begin(handle): a new reference to (variable, namespace). */
+PyObject *netns__py_begin_async(PyObject *handle)
+{
+	PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
+	PyObject *begin = dict ? PyDict_GetItemString(dict, BEGIN_KEY) : NULL;
+
+	if (begin)
+		return PyObject_CallFunctionObjArgs(begin, handle, NULL);
+	PyErr_SetString(PyExc_RuntimeError, "netns: the facade is not there");
+	return NULL;
+}
+
 /* A borrowed factory of exceptions; NULL while the interpreter comes and goes. */
 static PyObject *error_factory(Py_ssize_t index)
 {
@@ -94,21 +120,27 @@ PyObject *netns__py_raise_wrong_type(PyObject *value)
 	return NULL;
 }
 
-/* Raises err, with an earlier exception, as PyErr_Fetch() gave it, as context. */
-PyObject *netns__py_raise_during(const struct netns_error *err, PyObject *type,
-				 PyObject *value, PyObject *traceback)
+/* Gives the exception that is set an earlier one, as of PyErr_Fetch(), as context. */
+void netns__py_add_context(PyObject *type, PyObject *value, PyObject *traceback)
 {
 	PyObject *new_type, *new_value, *new_traceback;
 
+	PyErr_Fetch(&new_type, &new_value, &new_traceback);
 	PyErr_NormalizeException(&type, &value, &traceback);
 	if (traceback)
 		PyException_SetTraceback(value, traceback);
 	Py_XDECREF(type);
 	Py_XDECREF(traceback);
-	netns__py_raise(err);
-	PyErr_Fetch(&new_type, &new_value, &new_traceback);
 	PyErr_NormalizeException(&new_type, &new_value, &new_traceback);
 	PyException_SetContext(new_value, value); /* steals value */
 	PyErr_Restore(new_type, new_value, new_traceback);
+}
+
+/* Raises err, with an earlier exception as context. */
+PyObject *netns__py_raise_during(const struct netns_error *err, PyObject *type,
+				 PyObject *value, PyObject *traceback)
+{
+	netns__py_raise(err);
+	netns__py_add_context(type, value, traceback);
 	return NULL;
 }

@@ -19,58 +19,23 @@
  * for signals between the return of __enter__ and the block that calls
  * __exit__, nor between the end of that block and the call. In 3.9 it may at
  * the latter place; then the frame drops the guard, whose finalizer leaves.
+ *
+ * With `async with` the same holds for the task's context: what sets the
+ * variable that names the namespace, and takes it back, is C as well.
  */
 #include "binding.h"
 
 #include <errno.h>
 
-/*
- * The GIL around a switch
- *
- * Problem: a thread that releases the GIL for a switch of microseconds stands
- * behind every busy Python thread, for 5 ms each, to get it back.
- * Rejected: never releasing it: a system call may wait where nobody expects it.
- * Solution: a switch releases it, unless the program has asked to keep it and
- * the core knows that this switch takes no lock and looks up no path.
- */
-static atomic_int keep_gil;
-
-PyObject *netns__py_keep_gil(PyObject *module, PyObject *on)
-{
-	int value = PyObject_IsTrue(on);
-
-	(void)module;
-	return value < 0 ? NULL
-			 : PyBool_FromLong(atomic_exchange(&keep_gil, value));
-}
-
-/* guard: the one that is left or moved on; 0 to enter. */
-static PyThreadState *begin_switch(int64_t guard)
-{
-#ifdef Py_GIL_DISABLED
-	/* A thread that stays attached would make the collector wait. */
-	(void)guard;
-#else
-	if (atomic_load_explicit(&keep_gil, memory_order_relaxed) &&
-	    netns_is_prepared(guard))
-		return NULL;
-#endif
-	return PyEval_SaveThread();
-}
-
-static void end_switch(PyThreadState *state)
-{
-	if (state)
-		PyEval_RestoreThread(state);
-}
-
-static PyTypeObject *guard_type, *tour_type;
+static PyTypeObject *guard_type, *tour_type, *turn_type;
 
 #define ENTERING (-1)
 
 struct guard {
 	PyObject_HEAD struct handle *handle; /* NULL: a tour's */
-	_Atomic int64_t number; /* of the native guard; 0: outside */
+	_Atomic int64_t number;	     /* of the native guard; 0: outside */
+	PyObject *variable, *inside; /* `async with`: which, and its value */
+	_Atomic(PyObject *) token;   /* there while the context names inside */
 };
 
 /*
@@ -111,9 +76,9 @@ static PyObject *tour_visit(PyObject *obj, PyObject *handle)
 
 	if (!PyObject_TypeCheck(handle, netns__py_handle_type))
 		return netns__py_raise_wrong_type(handle);
-	state = begin_switch(self->guard);
+	state = netns__py_begin_switch(self->guard);
 	ret = netns_visit(self->guard, ((struct handle *)handle)->ns, &err);
-	end_switch(state);
+	netns__py_end_switch(state);
 	return ret < 0 ? netns__py_raise(&err) : netns__py_none();
 }
 
@@ -160,9 +125,9 @@ static int leave(struct guard *self, struct netns_error *err)
 		if (number <= 0)
 			return 1;
 	} while (!atomic_compare_exchange_weak(&self->number, &number, 0));
-	state = begin_switch(number);
+	state = netns__py_begin_switch(number);
 	ret = netns_leave(number, err);
-	end_switch(state);
+	netns__py_end_switch(state);
 	return ret < 0 ? -1 : 0;
 }
 
@@ -177,10 +142,10 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 	(void)unused;
 	if (!atomic_compare_exchange_strong(&self->number, &outside, ENTERING))
 		return raise_order_error();
-	state = begin_switch(0);
+	state = netns__py_begin_switch(0);
 	number = self->handle ? netns_enter(self->handle->ns, &err)
 			      : netns_tour(&err);
-	end_switch(state);
+	netns__py_end_switch(state);
 	atomic_store_explicit(&self->number, number < 0 ? 0 : number,
 			      memory_order_release);
 	if (number < 0)
@@ -211,6 +176,216 @@ static PyObject *guard_exit(PyObject *obj, PyObject *const *args,
 		return raise_order_error();
 	default:
 		return netns__py_raise(&err);
+	}
+}
+
+/*
+ * async with
+ *
+ * What the context names says where the task's steps run, from the next one on;
+ * so __aenter__ lets the loop turn once. __aexit__ need not wait: it moves the
+ * step that it is called in.
+ */
+
+/* Sets the variable of the current context. */
+static int enter_context(struct guard *self)
+{
+	PyObject *none = NULL, *token, *result;
+
+	token = PyObject_CallMethod(self->variable, "set", "O", self->inside);
+	if (!token)
+		return -1;
+	if (atomic_compare_exchange_strong(&self->token, &none, token))
+		return 0;
+	result = PyObject_CallMethod(self->variable, "reset", "O", token);
+	if (result)
+		raise_order_error();
+	Py_XDECREF(result);
+	Py_DECREF(token);
+	return -1;
+}
+
+enum left { LEFT, NOT_THERE, OTHER_CONTEXT, FAILED };
+
+/* Resets it, and moves the step. Only FAILED comes with an exception. */
+static enum left leave_context(struct guard *self)
+{
+	PyObject *token = atomic_exchange(&self->token, NULL), *result, *outer;
+	PyObject *inside;
+	int ret;
+
+	if (!token)
+		return NOT_THERE;
+	inside = self->inside;
+	self->inside = NULL;
+	result = PyObject_CallMethod(self->variable, "reset", "O", token);
+	Py_DECREF(token);
+	if (!result) {
+		Py_DECREF(inside);
+		PyErr_Clear(); /* ValueError */
+		return OTHER_CONTEXT;
+	}
+	Py_DECREF(result);
+	outer = PyObject_CallMethod(self->variable, "get", NULL);
+	ret = outer ? netns__py_move_step(inside,
+					  outer == Py_None ? NULL : outer)
+		    : -1;
+	Py_XDECREF(outer);
+	Py_DECREF(inside);
+	return ret < 0 ? FAILED : LEFT;
+}
+
+/* For finalizers: nobody is there to be told. */
+static void leave_context_quietly(PyObject *obj)
+{
+	if (leave_context((struct guard *)obj) == FAILED)
+		PyErr_WriteUnraisable((PyObject *)Py_TYPE(obj));
+}
+
+/* Turn: what __aenter__ and __aexit__ give to await. */
+struct turn {
+	PyObject_HEAD struct guard *guard; /* NULL: nothing to wait for */
+	PyObject *host;
+	bool is_waiting;
+};
+
+static PyObject *make_turn(struct guard *guard)
+{
+	struct turn *made = (struct turn *)PyType_GenericAlloc(turn_type, 0);
+
+	if (made && guard) {
+		Py_INCREF((PyObject *)guard);
+		made->guard = guard;
+	}
+	return (PyObject *)made;
+}
+
+static PyObject *turn_await(PyObject *obj)
+{
+	Py_INCREF(obj);
+	return obj;
+}
+
+static PyObject *turn_next(PyObject *obj)
+{
+	struct turn *self = (struct turn *)obj;
+	struct guard *guard = self->guard;
+	PyObject *host;
+
+	if (!guard) {
+		PyErr_SetObject(PyExc_StopIteration, Py_None);
+		return NULL;
+	}
+	if (!self->is_waiting) {
+		host = PyObject_CallMethod(guard->variable, "get", NULL);
+		if (!host || enter_context(guard) < 0) {
+			Py_XDECREF(host);
+			return NULL;
+		}
+		self->host = host;
+		self->is_waiting = true;
+		return netns__py_none();
+	}
+	if (!netns__py_is_step_in(guard->inside))
+		return raise_order_error(); /* the finalizer resets */
+	if (self->host == Py_None) {
+		host = netns__py_host(Py_TYPE((PyObject *)guard->handle));
+		if (!host)
+			return NULL;
+		Py_DECREF(self->host);
+		self->host = host;
+	}
+	PyErr_SetObject(PyExc_StopIteration, self->host);
+	self->is_waiting = false;
+	self->guard = NULL;
+	Py_DECREF((PyObject *)guard);
+	return NULL;
+}
+
+static int turn_traverse(PyObject *obj, visitproc visit, void *arg)
+{
+	Py_VISIT((PyObject *)((struct turn *)obj)->guard);
+	Py_VISIT((PyObject *)Py_TYPE(obj));
+	return 0;
+}
+
+/* One that is dropped while it waits was interrupted, or cancelled. */
+static void turn_dealloc(PyObject *obj)
+{
+	struct turn *self = (struct turn *)obj;
+	PyObject *type, *value, *traceback;
+
+	PyObject_GC_UnTrack(obj);
+	if (self->is_waiting) {
+		PyErr_Fetch(&type, &value, &traceback);
+		leave_context_quietly((PyObject *)self->guard);
+		PyErr_Restore(type, value, traceback);
+	}
+	Py_XDECREF((PyObject *)self->guard);
+	Py_XDECREF(self->host);
+	netns__py_free(obj);
+}
+
+static PyType_Slot turn_slots[] = {
+	{ Py_tp_dealloc, turn_dealloc }, { Py_tp_traverse, turn_traverse },
+	{ Py_am_await, turn_await },	 { Py_tp_iter, turn_await },
+	{ Py_tp_iternext, turn_next },	 { 0, NULL },
+};
+
+static PyType_Spec turn_spec = {
+	.name = "netns._native.Turn",
+	.basicsize = sizeof(struct turn),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+	.slots = turn_slots,
+};
+
+static PyObject *guard_aenter(PyObject *obj, PyObject *unused)
+{
+	struct guard *self = (struct guard *)obj;
+	PyObject *begun, *variable, *inside, *old_variable, *old_inside;
+
+	(void)unused;
+	if (!self->handle)
+		return netns__py_raise_wrong_type(obj);
+	if (atomic_load(&self->number) || atomic_load(&self->token))
+		return raise_order_error();
+	begun = netns__py_begin_async((PyObject *)self->handle);
+	if (!begun)
+		return NULL;
+	if (!PyArg_ParseTuple(begun, "OO", &variable, &inside)) {
+		Py_DECREF(begun);
+		return NULL;
+	}
+	Py_INCREF(variable);
+	Py_INCREF(inside);
+	Py_DECREF(begun);
+	old_variable = self->variable;
+	old_inside = self->inside;
+	self->variable = variable;
+	self->inside = inside;
+	Py_XDECREF(old_variable);
+	Py_XDECREF(old_inside);
+	return make_turn(self);
+}
+
+static PyObject *guard_aexit(PyObject *obj, PyObject *args)
+{
+	switch (leave_context((struct guard *)obj)) {
+	case LEFT:
+		return make_turn(NULL);
+	case OTHER_CONTEXT:
+		/*
+		 * So it is when the collector closes the coroutine of a task
+		 * that was dropped.
+		 */
+		if (PyTuple_Size(args) &&
+		    PyTuple_GetItem(args, 0) == PyExc_GeneratorExit)
+			return make_turn(NULL);
+		return raise_order_error();
+	case NOT_THERE:
+		return raise_order_error();
+	default:
+		return NULL;
 	}
 }
 
@@ -258,21 +433,38 @@ PyObject *netns__py_tour_guard(PyObject *module, PyObject *unused)
 	return make_guard(NULL);
 }
 
+static int guard_traverse(PyObject *obj, visitproc visit, void *arg)
+{
+	Py_VISIT(atomic_load(&((struct guard *)obj)->token));
+	Py_VISIT((PyObject *)Py_TYPE(obj));
+	return 0;
+}
+
+static int guard_clear(PyObject *obj)
+{
+	Py_XDECREF(atomic_exchange(&((struct guard *)obj)->token, NULL));
+	return 0;
+}
+
 static void guard_dealloc(PyObject *obj)
 {
 	struct guard *self = (struct guard *)obj;
 	PyObject *type, *value, *traceback;
 	struct netns_error err;
 
-	if (atomic_load(&self->number) > 0) {
+	PyObject_GC_UnTrack(obj);
+	if (atomic_load(&self->number) > 0 || atomic_load(&self->token)) {
 		PyErr_Fetch(&type, &value, &traceback);
 		if (leave(self, &err) < 0) {
 			netns__py_raise(&err);
 			PyErr_WriteUnraisable((PyObject *)Py_TYPE(obj));
 		}
+		leave_context_quietly(obj);
 		PyErr_Restore(type, value, traceback);
 	}
 	Py_XDECREF((PyObject *)self->handle);
+	Py_XDECREF(self->variable);
+	Py_XDECREF(self->inside);
 	netns__py_free(obj);
 }
 
@@ -280,6 +472,8 @@ static PyMethodDef guard_methods[] = {
 	{ "__enter__", guard_enter, METH_NOARGS, NULL },
 	{ "__exit__", (PyCFunction)(void (*)(void))guard_exit, METH_FASTCALL,
 	  NULL },
+	{ "__aenter__", guard_aenter, METH_NOARGS, NULL },
+	{ "__aexit__", guard_aexit, METH_VARARGS, NULL },
 	{ "close", guard_close, METH_NOARGS,
 	  "close($self, /)\n--\n\nLeave, if inside." },
 	{ NULL, NULL, 0, NULL },
@@ -295,6 +489,8 @@ static PyType_Slot guard_slots[] = {
 	  "The way into a namespace and home again: `NetNS.enter` makes it." },
 	{ Py_tp_new, refuse_new },
 	{ Py_tp_dealloc, guard_dealloc },
+	{ Py_tp_traverse, guard_traverse },
+	{ Py_tp_clear, guard_clear },
 	{ Py_tp_methods, guard_methods },
 	{ Py_tp_getset, guard_properties },
 	{ 0, NULL },
@@ -303,15 +499,16 @@ static PyType_Slot guard_slots[] = {
 static PyType_Spec guard_spec = {
 	.name = "netns.Guard",
 	.basicsize = sizeof(struct guard),
-	.flags = Py_TPFLAGS_DEFAULT,
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
 	.slots = guard_slots,
 };
 
 int netns__py_add_guard(PyObject *module)
 {
-	int ret = netns__py_add_type(module, "Tour", &tour_spec, &tour_type);
-
-	return ret < 0 ? ret
-		       : netns__py_add_type(module, "Guard", &guard_spec,
-					    &guard_type);
+	if (!turn_type)
+		turn_type = (PyTypeObject *)PyType_FromSpec(&turn_spec);
+	if (!turn_type ||
+	    netns__py_add_type(module, "Tour", &tour_spec, &tour_type) < 0)
+		return -1;
+	return netns__py_add_type(module, "Guard", &guard_spec, &guard_type);
 }

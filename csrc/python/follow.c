@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What lets a namespace follow a context: callbacks that run inside, and the
+ * methods of an event loop that schedule them so.
+ *
+ * Problem: a signal handler that raises in a Python function between the loop
+ * and a task's step loses that step. The task never goes on, and the collector
+ * closes it one day, at home: its clean-up runs in the wrong namespace.
+ * Solution: everything between them is one native call, in which no handler
+ * runs.
+ */
+#include "binding.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+/*
+ * A callback that runs inside, on the C stack. Leaving `async with` in it moves
+ * the thread at once, so that the rest of the step is where it belongs.
+ */
+struct step {
+	PyObject *handle; /* where the thread is; NULL: home */
+	int64_t number;	  /* of the native guard */
+	struct step *outer;
+};
+
+static _Thread_local struct step *innermost;
+
+bool netns__py_is_step_in(PyObject *handle)
+{
+	return handle && innermost && innermost->handle == handle;
+}
+
+/* Moves the innermost step, if it is in `from`, to another namespace or home. */
+int netns__py_move_step(PyObject *from, PyObject *to)
+{
+	struct step *step = innermost;
+	int64_t number;
+
+	if (!step || step->handle != from || to == from)
+		return 0;
+	number = step->number;
+	step->number = 0;
+	Py_CLEAR(step->handle);
+	if (netns__py_leave(number) < 0)
+		return -1;
+	if (!to)
+		return 0;
+	number = netns__py_enter(to);
+	if (number < 0)
+		return -1;
+	Py_INCREF(to);
+	step->handle = to;
+	step->number = number;
+	return 0;
+}
+
+/* Leaves. An exception that is set stays, or is the context of the new one. */
+static int leave_step(struct step *step)
+{
+	PyObject *type, *value, *traceback;
+	int ret;
+
+	innermost = step->outer;
+	Py_CLEAR(step->handle);
+	if (!step->number)
+		return 0;
+	PyErr_Fetch(&type, &value, &traceback);
+	ret = netns__py_leave(step->number);
+	if (ret < 0 && type)
+		netns__py_add_context(type, value, traceback);
+	else if (ret == 0)
+		PyErr_Restore(type, value, traceback);
+	return ret;
+}
+
+/* call_inside(ns, callback, *args) */
+PyObject *netns__py_call_inside(PyObject *module, PyObject *args)
+{
+	Py_ssize_t count = PyTuple_Size(args);
+	PyObject *rest, *result;
+	struct step step;
+
+	(void)module;
+	if (count < 2) {
+		PyErr_SetString(
+			PyExc_TypeError,
+			"call_inside() takes a namespace and a callback");
+		return NULL;
+	}
+	step.handle = PyTuple_GetItem(args, 0);
+	if (!PyObject_TypeCheck(step.handle, netns__py_handle_type))
+		return netns__py_raise_wrong_type(step.handle);
+	rest = PyTuple_GetSlice(args, 2, count);
+	if (!rest)
+		return NULL;
+	step.number = netns__py_enter(step.handle);
+	if (step.number < 0) {
+		Py_DECREF(rest);
+		return NULL;
+	}
+	Py_INCREF(step.handle);
+	step.outer = innermost;
+	innermost = &step;
+	result = PyObject_Call(PyTuple_GetItem(args, 1), rest, NULL);
+	if (leave_step(&step) < 0)
+		Py_CLEAR(result);
+	Py_DECREF(rest);
+	return result;
+}
+
+/*
+ * A loop's method that schedules a callback. Its self is what schedule() was
+ * given.
+ */
+enum {
+	VARIABLE,
+	METHOD,
+	LOOP,
+	POSITION,
+	CALL_INSIDE,
+	COPY_CONTEXT,
+	CONTEXT,
+	COUNT
+};
+
+static PyObject *context_key;
+
+/*
+ * PyObject_Vectorcall() is in the limited API since 3.12, and in the interpreter
+ * since 3.11. Without it each call of a loop's method makes a tuple and a dict.
+ */
+typedef PyObject *vectorcall(PyObject *callable, PyObject *const *args,
+			     size_t count, PyObject *names);
+static vectorcall *vectorcall_found;
+
+static vectorcall *find_vectorcall(void)
+{
+	void *symbol = dlsym(RTLD_DEFAULT, "PyObject_Vectorcall");
+	vectorcall *found;
+
+	memcpy(&found, &symbol, sizeof(found));
+	return found;
+}
+
+static PyObject *call(PyObject *callable, PyObject *const *args,
+		      Py_ssize_t count, PyObject *names)
+{
+	Py_ssize_t i, named = names ? PyTuple_Size(names) : 0;
+	PyObject *tuple, *dict = NULL, *result = NULL;
+
+	if (vectorcall_found)
+		return vectorcall_found(callable, args, (size_t)count, names);
+	tuple = PyTuple_New(count);
+	if (!tuple)
+		return NULL;
+	for (i = 0; i < count; i++) {
+		Py_INCREF(args[i]);
+		PyTuple_SetItem(tuple, i, args[i]);
+	}
+	if (named && !(dict = PyDict_New()))
+		goto out;
+	for (i = 0; i < named; i++)
+		if (PyDict_SetItem(dict, PyTuple_GetItem(names, i),
+				   args[count + i]) < 0)
+			goto out;
+	result = PyObject_Call(callable, tuple, dict);
+out:
+	Py_DECREF(tuple);
+	Py_XDECREF(dict);
+	return result;
+}
+
+/* The position of the context among the keyword arguments, or -1. */
+static Py_ssize_t find_context(PyObject *names)
+{
+	Py_ssize_t i, named = names ? PyTuple_Size(names) : 0;
+
+	for (i = 0; i < named; i++) {
+		PyObject *name = PyTuple_GetItem(names, i);
+
+		if (name == context_key ||
+		    PyUnicode_Compare(name, context_key) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* The namespace that a context, or the current one, names; NULL if none or error. */
+static PyObject *find_namespace(PyObject *variable, PyObject *context)
+{
+	PyObject *found = NULL;
+
+	if (!context)
+		found = PyObject_CallMethod(variable, "get", NULL);
+	else if (PySequence_Contains(context, variable) > 0)
+		found = PyObject_GetItem(context, variable);
+	if (found == Py_None)
+		Py_CLEAR(found);
+	return found;
+}
+
+/* A timer's arguments; see call_method(). New references in made[]. */
+static int hide_context(PyObject *self, PyObject *context, PyObject **made)
+{
+	if (context)
+		Py_INCREF(context);
+	else
+		context = PyObject_CallObject(
+			PyTuple_GetItem(self, COPY_CONTEXT), NULL);
+	if (!context)
+		return -1;
+	made[0] = PyObject_GetAttrString(context, "run");
+	Py_DECREF(context);
+	if (!made[0])
+		return -1;
+	made[1] = PyObject_CallObject(PyTuple_GetItem(self, CONTEXT), NULL);
+	if (made[1])
+		made[2] = PyTuple_New(1);
+	if (!made[1] || !made[2])
+		return -1;
+	Py_INCREF(context_key);
+	return PyTuple_SetItem(made[2], 0, context_key);
+}
+
+/* A new reference to the loop; NULL if it is gone, or the method needs none. */
+static PyObject *get_loop(PyObject *self)
+{
+	PyObject *reference = PyTuple_GetItem(self, LOOP), *loop = NULL;
+
+	if (reference == Py_None)
+		return NULL;
+#ifdef Py_GIL_DISABLED
+	if (PyWeakref_GetRef(reference, &loop) == 0)
+#else
+	loop = PyWeakref_GetObject(reference); /* borrowed */
+	Py_XINCREF(loop);
+	if (loop == Py_None)
+		Py_CLEAR(loop);
+	if (!loop && !PyErr_Occurred())
+#endif
+		PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+	return loop;
+}
+
+/* The loop, call_inside, the namespace, the context's run(), an empty context. */
+#define ADDED	      5
+#define MOST_ON_STACK 12
+
+/*
+ * Calls the method. Where there is a namespace, call_inside(ns, callback) stands
+ * for the callback. A timer's goes by its context's run() as well, and the timer
+ * gets an empty context: asyncio keeps a cancelled timer, and its context, until
+ * it would have been due, but not its arguments.
+ */
+static PyObject *call_method(PyObject *self, PyObject *const *args,
+			     Py_ssize_t count, PyObject *names, Py_ssize_t at,
+			     PyObject *ns, PyObject *context)
+{
+	bool is_timer = ns && PyTuple_GetItem(self, COPY_CONTEXT) != Py_None;
+	Py_ssize_t i = 0, used = 0, named = names ? PyTuple_Size(names) : 0;
+	PyObject *on_stack[MOST_ON_STACK], **put = on_stack, *result = NULL;
+	PyObject *made[3] = { NULL, NULL, NULL };
+	PyObject *loop = get_loop(self);
+
+	if (!loop && PyErr_Occurred())
+		return NULL;
+	if (count + named + ADDED > MOST_ON_STACK)
+		put = PyMem_Malloc(sizeof(*put) *
+				   (size_t)(count + named + ADDED));
+	if (!put) {
+		PyErr_NoMemory();
+		goto out;
+	}
+	if (is_timer && hide_context(self, context, made) < 0)
+		goto out;
+	if (loop)
+		put[used++] = loop;
+	if (ns) {
+		for (; i < at; i++)
+			put[used++] = args[i];
+		put[used++] = PyTuple_GetItem(self, CALL_INSIDE);
+		put[used++] = ns;
+	}
+	if (is_timer)
+		put[used++] = made[0];
+	for (; i < count; i++)
+		put[used++] = args[i];
+	if (is_timer) {
+		put[used] = made[1];
+		names = made[2];
+	} else {
+		memcpy(put + used, args + count, sizeof(*put) * (size_t)named);
+	}
+	result = call(PyTuple_GetItem(self, METHOD), put, used, names);
+out:
+	if (put != on_stack)
+		PyMem_Free(put);
+	for (i = 0; i < 3; i++)
+		Py_XDECREF(made[i]);
+	Py_XDECREF(loop);
+	return result;
+}
+
+static PyObject *scheduled(PyObject *self, PyObject *const *args,
+			   Py_ssize_t count, PyObject *names)
+{
+	Py_ssize_t at = PyLong_AsSsize_t(PyTuple_GetItem(self, POSITION));
+	PyObject *context = NULL, *ns = NULL, *result;
+	Py_ssize_t named;
+
+	if (count > at && args[at] != PyTuple_GetItem(self, CALL_INSIDE)) {
+		named = find_context(names);
+		if (named >= 0 && args[count + named] != Py_None)
+			context = args[count + named];
+		ns = find_namespace(PyTuple_GetItem(self, VARIABLE), context);
+		if (!ns && PyErr_Occurred())
+			return NULL;
+	}
+	result = call_method(self, args, count, names, at, ns, context);
+	Py_XDECREF(ns);
+	return result;
+}
+
+static PyMethodDef scheduled_method = {
+	"scheduled", (PyCFunction)(void (*)(void))scheduled,
+	METH_FASTCALL | METH_KEYWORDS,
+	"The loop's own method. A callback whose context names a network "
+	"namespace runs inside."
+};
+
+/*
+ * schedule(variable, method, loop, position, call_inside, copy_context, Context):
+ * in place of a loop's method that takes a callback at that position. The loop is
+ * a weak reference, for a method that takes it as first argument, or None. The
+ * last two are None but for timers.
+ */
+PyObject *netns__py_schedule(PyObject *module, PyObject *args)
+{
+	(void)module;
+	if (PyTuple_Size(args) != COUNT ||
+	    !PyLong_Check(PyTuple_GetItem(args, POSITION))) {
+		PyErr_SetString(PyExc_TypeError,
+				"schedule() takes seven arguments");
+		return NULL;
+	}
+	if (!vectorcall_found)
+		vectorcall_found = find_vectorcall();
+	if (!context_key)
+		context_key = PyUnicode_InternFromString("context");
+	return context_key ? PyCFunction_New(&scheduled_method, args) : NULL;
+}
