@@ -21,10 +21,24 @@
  * was, also inside a guard. A descriptor that another thread was about to use
  * or to open at the fork stays open in the child until the child ends or execs.
  *
- * Descriptors: all are close-on-exec. Each thread that enters keeps two: its
+ * Descriptors: all are close-on-exec and above 2. Each thread that enters keeps two: its
  * ns/net link and its home. While it is in a body from which it has entered
  * further, it keeps one more for that body. They are closed when the thread
- * ends.
+ * ends. A program may close all descriptors or put others in their place, as a
+ * daemon does: what is not the library's any more is forgotten, neither closed
+ * nor entered. A handle then gives ESTALE with NETNS_STEP_USE_HANDLE; so does
+ * leaving a guard whose home is lost, with NETNS_STEP_RETURN. (What can't be
+ * seen: a body that closes the descriptor of its home and puts that of another
+ * namespace in its place without any call of this library in between. Leaving
+ * it leads there.)
+ *
+ * Forks: children of fork(2), clone(2) and the raw system calls are told from
+ * their parent, these two from Linux 4.14 on. A child that shares its parent's
+ * memory (vfork(2), CLONE_VM) may call netns_set() and netns_setup_exec() before
+ * it executes a program, and netns_enter() if it leaves as well.
+ *
+ * Cancellation: a thread is cancelled at the start of netns_create() and
+ * netns_delete(), and in no other call.
  *
  * Targets: a target without '/' is a name in the run directory, of 1 to 255
  * bytes and neither "." nor ".."; a target with '/' is a path. `rundir` is the
@@ -97,6 +111,7 @@ enum netns_step {
 	NETNS_STEP_LIST,
 
 	/* create and delete */
+	NETNS_STEP_CHECK_MOUNTS,
 	NETNS_STEP_UNSHARE,
 	NETNS_STEP_OPEN_NEW,
 	NETNS_STEP_MAKE_MOUNT_POINT,
@@ -175,7 +190,10 @@ int netns_new(struct netns **ns, struct netns_error *err);
  * An empty file that a dead creator left is used as the mount point.
  *
  * Errors: EEXIST; EINVAL (not a name); EPERM, EACCES; ENOSPC (also
- * fs.mount-max); EINTR (a signal while waiting for the lock: nothing is left).
+ * fs.mount-max); EINTR (a signal while waiting for the lock: nothing is left);
+ * ETIMEDOUT with NETNS_STEP_LOCK_RUNDIR (another process keeps the lock: see
+ * lslocks(8)); EXDEV with NETNS_STEP_CHECK_MOUNTS (the thread has mounts of its
+ * own, so that nobody else would see the name).
  * Privilege: CAP_SYS_ADMIN, also over the mount namespace; write access to the
  * run directory.
  * Source: ip-netns(8); open_tree(2) and move_mount(2) from Linux 5.2, mount(2)
@@ -205,7 +223,8 @@ int netns_open(const char *rundir, const char *target, struct netns **ns,
  * netns_from_thread - the namespace of a thread; pid 0 is the calling process
  *
  * netns_from_pid() also takes the id of another thread. The id is looked up
- * once, so a process that reuses it can't be mixed up with the first.
+ * once, so a process that reuses it can't be mixed up with the first. Where the
+ * main thread has ended, it is the namespace of another of the process.
  *
  * Errors: ENOENT or ESRCH (no such process or thread); EACCES, EPERM; EINVAL
  * (an id below 1, or a negative pid).
@@ -257,14 +276,15 @@ int netns_from_socket(int fd, struct netns **ns, struct netns_error *err);
 void netns_close(struct netns *ns);
 
 /*
- * netns_ref - add an owner of the handle's memory; returns ns
+ * netns_ref - add an owner of the handle's memory; returns ns, also NULL
  * netns_unref - remove an owner; the last one closes the handle and frees it
  */
 struct netns *netns_ref(struct netns *ns);
 void netns_unref(struct netns *ns);
 
 /*
- * netns_fd - the handle's own descriptor, valid until netns_close(), or -EBADF
+ * netns_fd - the handle's own descriptor, valid until netns_close(), or -EBADF;
+ *            -ESTALE where it is another file by now
  * netns_is_closed - 1 or 0
  * netns_ino, netns_dev - the identity of the namespace, also after closing
  *
@@ -349,7 +369,9 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err);
  * Errors: EINVAL with NETNS_STEP_CHECK_ORDER: the guard is not the innermost
  * one of this thread. If it is another guard of this thread, all guards of the
  * thread are void and the thread is at its outermost home. If it is a guard of
- * another thread, that thread goes home when it next calls this library. Any
+ * another thread, that thread goes home when it next calls this library, be it
+ * to leave that guard (but not by netns_close(), netns_unref() and what only
+ * reads a handle: netns_fd(), netns_ino() and the like). Any
  * error with NETNS_STEP_RETURN: the thread is stranded, and further calls on it
  * give ENOTRECOVERABLE, unless an outer guard still brings it home.
  */
@@ -483,8 +505,11 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
  * mounted on is removed if it is empty. A leftover file at a name, which no
  * namespace is mounted on, is removed as well.
  *
+ * It waits for the run directory's lock, but not longer than two seconds.
+ *
  * Errors: ENOENT; EINVAL with NETNS_STEP_CHECK_TYPE (no network namespace is
- * mounted there: nothing was touched); EPERM, EACCES; EINTR as netns_create().
+ * mounted there: nothing was touched); EPERM, EACCES, EROFS (nothing was
+ * unmounted either); EINTR as netns_create().
  * Privilege: CAP_SYS_ADMIN over the mount namespace; write access to the
  * directory.
  */
@@ -581,10 +606,11 @@ int netns_discover(const char *rundir, int what,
 /*
  * netns_rundir - the directory that names live in
  *
- * $NETNS_RUN_DIR if it is set (not in set-user-ID programs); else
- * $XDG_RUNTIME_DIR/netns if that is set and /var/run does not belong to the
- * effective user, as in CNI; else /run/netns, as in iproute2. Fills buf and
- * returns the length, or -ENAMETOOLONG.
+ * $NETNS_RUN_DIR if it is set; else $XDG_RUNTIME_DIR/netns if that is set and
+ * /var/run does not belong to the effective user, as in CNI; else /run/netns,
+ * as in iproute2. Fills buf and returns the length, or -ENAMETOOLONG, or -EPERM
+ * where NETNS_RUN_DIR is set but not to be used: in a program with set-user-ID
+ * or file capabilities (see secure_getenv(3)).
  */
 int netns_rundir(char *buf, size_t size);
 

@@ -24,7 +24,7 @@ if exists(__path__[0] + ".py"):  # this folder's neighbour netns.py
     del warn
 
 try:
-    from ._native import ffi, lib
+    from ._native import check_interpreter, ffi, lib
 except ModuleNotFoundError as error:
     if error.name != __name__ + "._native":
         raise
@@ -39,6 +39,7 @@ except ModuleNotFoundError as error:
         f" '{sys.executable} -m pip install --force-reinstall pynetns'"
     ) from None
 
+check_interpreter()
 __version__: str = ffi.string(lib.netns_version()).decode()
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
         _watch,
     )
 
-del TYPE_CHECKING, exists, ffi, lib, sys
+del TYPE_CHECKING, check_interpreter, exists, ffi, lib, sys
 
 # Where each public name is defined. Its module is imported when the name is asked for:
 # a program that uses one call need not wait for the import of all. (The types are in

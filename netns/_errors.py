@@ -72,7 +72,8 @@ class ClosedError(Error, ValueError):
     """The handle was closed before the operation began.
 
     Never raised in the middle of an operation: one that is under way has the
-    namespace to its end.
+    namespace to its end. Also raised (ESTALE) if other code has closed
+    or replaced the handle's descriptor, as a daemon that closes all of them does.
     """
 
 
@@ -80,8 +81,11 @@ class OrderError(Error, RuntimeError):
     """A guard was left out of order, on another thread, or twice, or entered twice.
 
     Out of order: all guards of the thread are void and it is at its outermost
-    home. On another thread: the guard's own goes home at its next use of the
-    library. Twice: nothing has changed.
+    home. On another thread: the guard's own goes home when it leaves the guard
+    (by the end of its body or by ``close()``), or before, at its next use of the
+    library. What only reads a handle (``ino``, ``name``, ``closed``, ``fileno()``,
+    ``==``, `repr`), ``guard.active`` and closing a handle are no such uses.
+    Twice: nothing has changed.
     """
 
 
@@ -132,7 +136,10 @@ _WHY = {
     lib.NETNS_STEP_CHECK_ORDER: "not the innermost guard of this thread",
     lib.NETNS_STEP_USE_HANDLE: "the handle is closed",
     lib.NETNS_STEP_CHECK_TYPE: "not a network namespace",
+    lib.NETNS_STEP_CHECK_MOUNTS: "the thread has mounts of its own: no other would see the name",
 }
+_LOST = "other code has closed or replaced its descriptor"
+_IGNORED = "is set, but programs with set-user-ID or file capabilities do not use it"
 _NEEDS = {
     lib.NETNS_STEP_CHECK_RETURN: "CAP_SYS_ADMIN in the user namespace that owns home",
     lib.NETNS_STEP_ENTER: "CAP_SYS_ADMIN in the user namespace that owns the target",
@@ -164,6 +171,30 @@ def step_text(step: int) -> str:
     return str(ffi.string(lib.netns_step_text(step)).decode())
 
 
+def _lock_holders(path: bytes) -> str:
+    """Who holds the flock(2) of a directory, as lslocks(8) tells it."""
+    holders = []
+    try:
+        ino = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii", errors="replace") as locks:
+            for line in locks:
+                # 1: FLOCK  ADVISORY  WRITE 1234 00:19:5678 0 EOF
+                fields = line.split()
+                if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(ino):
+                    holders.append(_process_name(fields[4]))
+    except (OSError, IndexError):
+        pass
+    return f"held by {', '.join(holders) or 'a process that is not shown here'}"
+
+
+def _process_name(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+            return f"process {pid} ({comm.read().strip()})"
+    except OSError:
+        return f"process {pid}"
+
+
 def from_native(errno: int, step: int, path: bytes) -> Error:
     """The exception for a failed native call."""
     kind: type[Error]
@@ -176,7 +207,15 @@ def from_native(errno: int, step: int, path: bytes) -> Error:
         why = _WHY.get(step, "")
     else:
         kind = _BY_ERRNO.get(errno, KernelError)
-    if kind is NotPermittedError and step in _NEEDS:
+    if errno == _errno.ESTALE and kind in (ClosedError, RestoreError):
+        why = _LOST
+    elif errno == _errno.EXDEV:
+        why = _WHY.get(step, "")
+    elif errno == _errno.ETIMEDOUT and step == lib.NETNS_STEP_LOCK_RUNDIR:
+        why = f"{os.strerror(errno)}: {_lock_holders(path)}"
+    elif errno == _errno.EPERM and path == b"NETNS_RUN_DIR":
+        why = _IGNORED
+    elif kind is NotPermittedError and step in _NEEDS:
         why = f"{os.strerror(errno)} (needs {_NEEDS[step]})"
     if errno == _errno.ENOSPC and step in _LIMITS:
         why = f"{os.strerror(errno)}: the limit is reached ({_LIMITS[step]})"
@@ -190,9 +229,8 @@ def check(result: int, error: t.Any) -> int:
     return result
 
 
-def closed() -> ClosedError:
-    step = lib.NETNS_STEP_USE_HANDLE
-    return ClosedError(_errno.EBADF, step_text(step), None, _WHY[step])
+def closed(errno: int = _errno.EBADF) -> Error:
+    return from_native(errno, lib.NETNS_STEP_USE_HANDLE, b"")
 
 
 def wrong_type(what: str, value: object) -> InvalidTypeError:

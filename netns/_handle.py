@@ -167,10 +167,14 @@ class NetNS(Handle):
         Thread: a ``with`` body must end on the thread it began on and must not
             await: in between, everything else on that thread is inside. In
             asyncio's debug mode such an await is reported to the loop's
-            exception handler, with the task and the line. ``async with``: the
-            event loop's, during steps; one that cannot be entered any more is
-            reported there as well, and not run. The handle may be closed in the
-            body: contexts share a duplicate, one for all tasks.
+            exception handler, with the task and the line. Through a
+            `contextlib.ExitStack` or another context manager written in Python
+            the body ends at home as well, but a signal handler that raises while
+            that one's own code runs may find the thread inside until the
+            exception has been handled: use ``with`` itself where it may.
+            ``async with``: the event loop's, during steps; one that cannot be
+            entered any more is reported there as well, and not run. The handle
+            may be closed in the body: contexts share a duplicate, one for all tasks.
         Privilege: CAP_SYS_ADMIN in the user namespace that owns the target.
         Since: Linux 4.9.
         Source: setns(2).
@@ -412,13 +416,13 @@ class NetNS(Handle):
         """The handle's own descriptor: an int, close-on-exec, valid until closed.
 
         Raises:
-            ClosedError: the handle is closed.
+            ClosedError: the handle is closed, or its descriptor was, by other code.
 
         Thread: any. Privilege: none. Since: Linux 4.9. Source: setns(2).
         """
         fd: int = lib.netns_fd(native(self))
         if fd < 0:
-            raise closed()
+            raise closed(-fd)
         return fd
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sys import _getframe, modules
+from sys import _getframe, modules, version_info
 
 from ._call import lib
 from ._errors import step_text, wrong_type
@@ -77,6 +77,25 @@ def watch_for_await(guard: Guard, up: int) -> Guard:
 
     loop.call_soon(look_at_guard)
     return guard
+
+
+def enter_and_look(self: Guard) -> object:
+    """`Guard.__enter__` for CPython 3.14, whose `with` calls signal handlers before its block.
+
+    They are called behind each call of a C function. Here that is behind `_enter`, and
+    one that raises is caught; behind the return of this function they are not.
+    """
+    if self.active:
+        return self._enter()  # refused
+    try:
+        return self._enter()
+    except BaseException:
+        self.close()
+        raise
+
+
+if version_info >= (3, 14):
+    Guard.__enter__ = enter_and_look  # type: ignore[assignment,method-assign]
 
 
 def tour() -> t.AbstractContextManager[Tour]:

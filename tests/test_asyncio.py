@@ -1166,7 +1166,7 @@ def test_not_permitted(ns: netns.NetNS) -> None:
 
     async def main() -> None:
         home = here()
-        with mock.patch("netns._asyncio.Guard", side_effect=refused):
+        with mock.patch("netns._asyncio.guard", side_effect=refused):
             try:
                 async with ns.enter():
                     raise AssertionError

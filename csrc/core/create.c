@@ -119,6 +119,25 @@ static int pin_at(const struct place *place, int ns, struct netns_error *err)
 	return ret;
 }
 
+/*
+ * A thread that has mounts of its own (netns_setup_exec(), unshare(2)) would
+ * make a name that nobody else sees, over a file that everybody does.
+ */
+static int check_mounts(struct netns_error *err)
+{
+	char own[64], process[64];
+	int size = sys_readlinkat(AT_FDCWD, "/proc/thread-self/ns/mnt", own,
+				  sizeof(own));
+	int other = sys_readlinkat(AT_FDCWD, "/proc/self/ns/mnt", process,
+				   sizeof(process));
+
+	/* A main thread that has ended has none, and /proc may be missing. */
+	if (size <= 0 || other <= 0 ||
+	    (size == other && !memcmp(own, process, (size_t)size)))
+		return 0;
+	return netns__fail(err, -EXDEV, NETNS_STEP_CHECK_MOUNTS, NULL);
+}
+
 int netns_pin(struct netns *ns, const char *rundir, const char *target,
 	      struct netns_error *err)
 {
@@ -128,7 +147,10 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
 
 	if (fd < 0)
 		return fd;
-	ret = netns__place_open(&place, rundir, target, PLACE_MAKE, err);
+	ret = check_mounts(err);
+	if (!ret)
+		ret = netns__place_open(&place, rundir, target, PLACE_MAKE,
+					err);
 	if (ret < 0)
 		goto out;
 	/* `ip netns delete` takes no lock and may remove an unbound file. */
@@ -172,6 +194,7 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 	struct netns *made;
 	int ret;
 
+	pthread_testcancel();
 	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
@@ -183,7 +206,8 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 		ret = netns__rundir_text(rule, NULL);
 		if (ret < 0)
 			return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
-					   NULL);
+					   ret == -EPERM ? "NETNS_RUN_DIR"
+							 : NULL);
 		rundir = rule;
 	}
 	ret = check_free(rundir, name, err);
@@ -219,14 +243,31 @@ static int look_at_mount_point(const struct place *place, struct stat *st,
 	return ret < 0 ? ret : 1;
 }
 
+/*
+ * Asked before the unmount, so that a name is not half removed. At a name the
+ * kernel itself tells: unlink(2) of a mount point is EBUSY once every other
+ * objection is out of the way. At a path the file may be somebody's.
+ */
+static int check_removable(const struct place *place, struct netns_error *err)
+{
+	int ret;
+
+	if (!place->is_name)
+		ret = sys_may_change(place->dir);
+	else if (!(ret = sys_unlinkat(place->dir, place->name)))
+		return 1;
+	return netns__check(err, ret == -EBUSY ? 0 : ret, NETNS_STEP_UNLINK,
+			    place->path);
+}
+
 /* By the directory's descriptor, or, where there is no /proc, by the path. */
 static int unmount(const struct place *place)
 {
 	char path[FD_PATH_SIZE + sizeof(place->name)];
 	int ret;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", place->dir,
-		 place->name);
+	snprintf(path, sizeof(path), "%s/fd/%d/%s", netns__own_proc(),
+		 place->dir, place->name);
 	ret = sys_umount(path);
 	return ret == -ENOENT ? sys_umount(place->path) : ret;
 }
@@ -271,13 +312,17 @@ static int delete_at(const struct place *place, struct netns_error *err)
 	struct stat st = { 0 };
 	int ret = look_at_mount_point(place, &st, err);
 
-	if (ret > 0)
+	if (ret > 0) {
+		ret = check_removable(place, err);
+		if (ret)
+			return ret < 0 ? ret : 0;
 		ret = unmount_all(place, &st, err);
-	else if (!ret && place->is_name && netns__is_leftover(&st))
+	} else if (!ret && place->is_name && netns__is_leftover(&st)) {
 		ret = 1;
-	else if (!ret)
+	} else if (!ret) {
 		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
 				  place->path);
+	}
 	return ret > 0 ? remove_mount_point(place, &st, err) : ret;
 }
 
@@ -287,6 +332,7 @@ int netns_delete(const char *rundir, const char *target,
 	struct place place;
 	int ret;
 
+	pthread_testcancel();
 	ret = netns__thread_check(err);
 	if (ret < 0)
 		return ret;
@@ -351,7 +397,7 @@ static void delete_in_threads(struct deletions *all, size_t names)
 		n++;
 	delete_names(all);
 	while (n)
-		pthread_join(threads[--n], NULL);
+		sys_join(threads[--n]);
 }
 
 /* Deletes the names together, under one lock; false where it could not begin. */

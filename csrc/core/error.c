@@ -41,6 +41,7 @@ static const char *const step_texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_LIST] = "list the run directory",
 
 	/* create and delete */
+	[NETNS_STEP_CHECK_MOUNTS] = "check who would see the name",
 	[NETNS_STEP_UNSHARE] = "make a namespace",
 	[NETNS_STEP_OPEN_NEW] = "open the new namespace",
 	[NETNS_STEP_MAKE_MOUNT_POINT] = "make the mount point",

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Test builds only: counts the core's system calls and fails the nth. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "netns.h"
 
 #include "fault.h"
 
@@ -25,6 +33,7 @@ static const struct fault {
 	  { EACCES, EIO, EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR,
 	    ESRCH } },
 	{ "fstat", { EBADF, ENOMEM, EOVERFLOW } },
+	{ "faccessat", { EACCES, ENOMEM, EROFS } },
 	{ "fstatat", { EACCES, ELOOP, ENOENT, ENOMEM, ENOTDIR, EOVERFLOW } },
 	{ "fstatfs", { EBADF, EINTR, EIO, ENOMEM, ENOSYS, EOVERFLOW } },
 	{ "statx", { EACCES, EBADF, ENOMEM, ENOSYS } },
@@ -51,7 +60,7 @@ static const struct fault {
 	    EROFS } },
 	{ "unlinkat",
 	  { EACCES, EBUSY, EIO, EISDIR, ELOOP, ENOENT, ENOMEM, EPERM, EROFS } },
-	{ "flock", { EINTR, ENOLCK } },
+	{ "flock", { EINTR, ENOLCK, EWOULDBLOCK } },
 	{ "read", { EINTR, EINVAL, EIO, ENOMEM } },
 	{ "getdents64", { ENOENT, ENOMEM } },
 	{ "socket", { EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM } },
@@ -127,6 +136,127 @@ int fault_errnos(const char *name, int *errnos, int size)
 	return i;
 }
 
+/* children that look at themselves */
+
+static struct netns *fork_ns;
+static atomic_int bad_forks, bad_fork;
+
+static const char *const bad_texts[] = {
+	"right",
+	"did not enter",
+	"did not come back to where it was",
+	"has a handle open that it has closed",
+	"keeps a lock",
+	"died",
+};
+
+void fault_fork_with(struct netns *ns)
+{
+	fork_ns = ns;
+	atomic_store(&bad_forks, 0);
+	atomic_store(&bad_fork, 0);
+}
+
+int fault_bad_forks(void)
+{
+	return atomic_load(&bad_forks);
+}
+
+const char *fault_bad_fork(void)
+{
+	return bad_texts[atomic_load(&bad_fork)];
+}
+
+static ssize_t read_own_link(char *text, size_t size)
+{
+	return readlink("/proc/thread-self/ns/net", text, size);
+}
+
+/*
+ * A descriptor of a locked directory that can take the lock again is a copy of
+ * the one that has it.
+ */
+static bool keeps_lock(int fd)
+{
+	char path[32];
+	int other;
+	bool keeps;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	other = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (other < 0)
+		return false;
+	keeps = flock(other, LOCK_EX | LOCK_NB) < 0 &&
+		flock(fd, LOCK_EX | LOCK_NB) == 0;
+	close(other);
+	return keeps;
+}
+
+static bool keeps_any_lock(void)
+{
+	int fd;
+
+	for (fd = 3; fd < 256; fd++) {
+		if (keeps_lock(fd))
+			return true;
+	}
+	return false;
+}
+
+static int look_at_child(bool may_keep_lock)
+{
+	char before[64], after[64];
+	ssize_t size = read_own_link(before, sizeof(before));
+	int fd = netns_fd(fork_ns);
+	int64_t guard;
+
+	guard = netns_enter(fork_ns, NULL);
+	if (guard < 0)
+		return 1;
+	netns_leave(guard, NULL);
+	if (read_own_link(after, sizeof(after)) != size ||
+	    memcmp(before, after, (size_t)size) != 0)
+		return 2;
+	netns_close(fork_ns);
+	if (fcntl(fd, F_GETFD) >= 0)
+		return 3;
+	return !may_keep_lock && keeps_any_lock() ? 4 : 0;
+}
+
+static void fork_once(bool is_same_thread)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		atomic_store(&armed, 0);
+		/* The same thread is in the midst of what it has locked. */
+		_exit(look_at_child(is_same_thread));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !status)
+		return;
+	atomic_fetch_add(&bad_forks, 1);
+	atomic_store(&bad_fork, WIFEXITED(status) ? WEXITSTATUS(status) : 5);
+}
+
+static void *fork_on_thread(void *unused)
+{
+	fork_once(false);
+	return unused;
+}
+
+static void fork_here(const char *name)
+{
+	pthread_t thread;
+
+	/* Memory is asked for under locks that fork(2) takes as well. */
+	if (!strcmp(name, "malloc"))
+		return;
+	fork_once(true);
+	if (!pthread_create(&thread, NULL, fork_on_thread, NULL))
+		pthread_join(thread, NULL);
+}
+
 int fault_next(const char *name)
 {
 	int index, call;
@@ -146,5 +276,9 @@ int fault_next(const char *name)
 	atomic_fetch_add(&given, 1);
 	if (fail_errno == FAULT_KILL)
 		kill(getpid(), SIGKILL);
+	if (fail_errno == FAULT_FORK) {
+		fork_here(name);
+		return 0;
+	}
 	return fail_errno;
 }

@@ -9,6 +9,18 @@
 #define FAULT_KILL 100000
 
 /*
+ * Instead of an errno: the call is not failed, but before it the process is
+ * forked, on the calling thread and on another. The children look at themselves
+ * with the handle of fault_fork_with() and end.
+ */
+#define FAULT_FORK 100001
+void fault_fork_with(struct netns *ns);
+
+/* How many children were not as they should be, and why the last was not. */
+int fault_bad_forks(void);
+const char *fault_bad_fork(void);
+
+/*
  * fault_arm - count every call from now on, and fail the nth with err
  *
  * With persistent, all later calls of the nth one's name fail as well. With nth

@@ -30,14 +30,47 @@ static inline int netns__check(struct netns_error *err, int ret,
 /* Copies an error that was held back until it was sure to be one. */
 int netns__pass(struct netns_error *err, const struct netns_error *kept);
 
+/* process.c */
+
+extern _Atomic uint32_t *netns__generation_word;
+
+/* Numbers a child's generation; returns it, or the one that another began. */
+uint32_t netns__begin_generation(void);
+
+/* Never 0. */
+static inline uint32_t netns__generation(void)
+{
+	uint32_t now = atomic_load_explicit(netns__generation_word,
+					    memory_order_relaxed);
+
+	return now ? now : netns__begin_generation();
+}
+
+static inline bool netns__is_same_process(uint32_t one, uint32_t other)
+{
+	return one >> 16 == other >> 16;
+}
+
+/* For a child of fork(), whatever the kernel has cleared. */
+void netns__note_fork(void);
+
+/* A remembered descriptor was found to be another file, or closed. */
+void netns__note_loss(void);
+
 /* handle.c */
 
+/* Which file a descriptor was, to tell later whether it still is. */
+struct identity {
+	uint64_t dev, ino;
+};
+
 struct netns {
-	atomic_uint refs; /* owners of this memory */
-	atomic_uint uses; /* users of fd at this moment, and HANDLE_CLOSED */
+	atomic_uint refs;	/* owners of this memory */
+	_Atomic uint64_t uses;	/* HANDLE_CLOSED, generation, users of fd */
 	_Atomic uint64_t owner; /* see netns__owner_ino() */
 	int fd;
-	bool is_borrowed; /* netns_close() does nothing */
+	bool is_borrowed;    /* netns_close() does nothing */
+	atomic_bool is_lost; /* other code has closed or replaced fd */
 	uint64_t dev;
 	uint64_t ino;
 	char text[32]; /* as readlink(2) of a ns/net link gives it */
@@ -50,19 +83,44 @@ struct netns {
  */
 void *netns__grow(void *array, size_t *room, size_t count, size_t item);
 
-/* "/proc/self/fd/N", for calls that take a path and no descriptor. */
-#define FD_PATH_SIZE 32
+/* "/proc/thread-self/fd/N", for calls that take a path and no descriptor. */
+#define FD_PATH_SIZE 48
 const char *netns__fd_path(char *buf, int fd);
+
+/* Its own file descriptors' directory, or that of its process. */
+const char *netns__own_proc(void);
+
+/* Fills *identity; 0 or -errno. */
+int netns__identify(int fd, struct identity *identity);
+
+/* Whether fd still is that file. */
+bool netns__is_file(int fd, const struct identity *identity);
+
+/* Closes fd if it still is that file; a stranger's is left alone. */
+void netns__close_own(int fd, const struct identity *identity);
 
 /* Makes a handle of fd, which it owns from now on, or closes it on failure. */
 int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
 
 /*
  * netns__fd_get() keeps the descriptor open until netns__fd_put(), whoever
- * closes the handle in between.
+ * closes the handle in between. netns__fd_get_proven() also asks the kernel
+ * whether the descriptor still is the handle's namespace; netns__fd_get()
+ * does so where the generation has changed.
  */
 int netns__fd_get(struct netns *ns, struct netns_error *err);
+int netns__fd_get_proven(struct netns *ns, struct netns_error *err);
 void netns__fd_put(struct netns *ns);
+
+/*
+ * Whether ns, which may be NULL, has lost its descriptor to other code: what was
+ * seen in this generation, or asked now.
+ */
+bool netns__fd_is_lost(struct netns *ns);
+bool netns__fd_is_lost_now(struct netns *ns);
+
+/* Closes the descriptor unless it has other owners; frees nothing. */
+void netns__fd_abandon(struct netns *ns);
 
 /*
  * The inode of the user namespace that owns ns; 0 where the kernel does not
@@ -81,16 +139,29 @@ struct frame {
 /*
  * frames is the stack of homes. There is always one frame more than depth,
  * whose home is the last known answer to where the thread is now, or NULL.
+ *
+ * A forked child reads the records of threads that it has not inherited, which
+ * may have been about to change them: what is replaced is freed only after the
+ * pointer to it has changed.
  */
 struct thread {
 	struct thread *next, *previous;
+	uint32_t
+		generation; /* in which the descriptors were seen to be right */
+	int tid;
 	int link; /* O_PATH on its own ns/net, or LINK_UNKNOWN, LINK_ABSENT */
+	struct identity link_identity;
+	int lock; /* the descriptor that locks a run directory, or -1 */
+	struct identity lock_identity;
 	struct frame *frames;
 	size_t depth, room;
 	uint32_t serial; /* the high half of its guards */
 	uint32_t guards; /* the low half of the last one */
 	bool stranded;
-	_Atomic int64_t recalled; /* a guard of its that another thread left */
+	/* Guards that other threads left: under the lock of the list. */
+	int64_t *recalled;
+	size_t recalled_count, recalled_room;
+	atomic_bool is_recalled;
 };
 
 #define LINK_UNKNOWN (-1)
@@ -100,8 +171,29 @@ struct thread {
 struct thread *netns__thread_peek(void);
 int netns__thread_get(struct thread **thread, struct netns_error *err);
 
-/* Notes a guard on the thread that has it, if that is another one. */
-void netns__thread_recall(int64_t guard);
+/* Asks whether the record's descriptors are still the library's. */
+void netns__thread_look(struct thread *thread);
+
+/* Replaces what *home refers to, a handle or NULL. */
+void netns__set_home(struct netns **home, struct netns *ns);
+
+/*
+ * Notes a guard on the thread that has it, if that is another one. Returns 0 or
+ * -ENOMEM.
+ */
+int netns__thread_recall(int64_t guard);
+
+/*
+ * Whether one of the guards that other threads left is among those of the
+ * frames. Forgets them all.
+ */
+bool netns__thread_was_recalled(struct thread *thread);
+
+/*
+ * Remembers a descriptor that locks a run directory, or none (-1), so that a
+ * forked child closes its copy.
+ */
+int netns__thread_set_lock(int fd, struct netns_error *err);
 
 /* Opens the namespace of a process, or of a thread with SYS_PIDFD_THREAD. */
 int netns__open_by_pidfd(int id, unsigned int flags);
@@ -112,13 +204,17 @@ int netns__open_own(int *fd, struct netns_error *err);
 /* The same as a borrowed handle, which replaces *home. */
 int netns__open_home(struct netns **home, struct netns_error *err);
 
-/* Makes *home, a handle or NULL, the namespace where the thread is now. */
+/*
+ * Makes *home, a handle or NULL, the namespace where the thread is now. Returns
+ * 0 where the thread's link has proven it, which also proves that nobody has
+ * closed the library's descriptors; 1 where it was looked up.
+ */
 int netns__prove_home(struct thread *thread, struct netns **home,
 		      struct netns_error *err);
 
 /* helper.c */
 
-/* Bytes of stack: enough for the core's own calls, or the default. */
+/* Bytes of stack beside thread-local storage: enough for the core, or the default. */
 #define HELPER_STACK	   ((size_t)128 * 1024)
 #define HELPER_STACK_WHOLE ((size_t)0)
 
@@ -142,7 +238,7 @@ int netns__helper_run(size_t stack, void *(*run)(void *), void *arg,
 int netns__thread_get_usable(struct thread **thread, struct netns_error *err);
 int netns__thread_check(struct netns_error *err);
 
-/* netns__thread_check() and netns__fd_get(). */
+/* netns__thread_check() and netns__fd_get_proven(). */
 int netns__fd_get_usable(struct netns *ns, struct netns_error *err);
 
 /* Where a job runs. */

@@ -30,6 +30,7 @@ struct request {
 };
 
 struct answer {
+	uint32_t sequence; /* of the request */
 	int32_t *ids;
 	size_t count, room;
 	bool done;
@@ -112,10 +113,24 @@ static int read_messages(const char *buf, uint32_t size, struct answer *answer)
 		length = message->nlmsg_len;
 		if (length < sizeof(*message) || length > size - offset)
 			break;
-		ret = read_message(message, answer);
+		if (message->nlmsg_seq == answer->sequence)
+			ret = read_message(message, answer);
 		offset += NLMSG_ALIGN(length);
 	}
 	return ret;
+}
+
+/* Other processes may send to the socket, too: the kernel's port is 0. */
+static int receive(int fd, char *buf)
+{
+	struct sockaddr_nl from;
+	int ret;
+
+	do {
+		from.nl_pid = 0;
+		ret = sys_recv(fd, buf, ANSWER_SIZE, &from, sizeof(from));
+	} while (ret == -EINTR || (ret >= 0 && from.nl_pid));
+	return ret > ANSWER_SIZE ? -EMSGSIZE : ret;
 }
 
 static int read_answer(int fd, struct answer *answer)
@@ -124,11 +139,7 @@ static int read_answer(int fd, struct answer *answer)
 	int ret = buf ? 0 : -ENOMEM;
 
 	while (!ret && !answer->done) {
-		do {
-			ret = sys_recv(fd, buf, ANSWER_SIZE);
-		} while (ret == -EINTR);
-		if (ret > ANSWER_SIZE)
-			ret = -EMSGSIZE;
+		ret = receive(fd, buf);
 		if (ret >= 0)
 			ret = read_messages(buf, (uint32_t)ret, answer);
 	}
@@ -142,6 +153,7 @@ static int send_request(int fd, const struct request *request,
 {
 	int ret;
 
+	answer->sequence = request->head.nlmsg_seq;
 	do {
 		ret = sys_send(fd, request, request->head.nlmsg_len);
 	} while (ret == -EINTR);
@@ -154,6 +166,8 @@ static int open_rtnetlink(void)
 	return sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 }
 
+static atomic_uint sequences;
+
 static void begin_request(struct request *request, uint16_t type,
 			  uint16_t flags)
 {
@@ -161,6 +175,7 @@ static void begin_request(struct request *request, uint16_t type,
 	request->head.nlmsg_len = offsetof(struct request, attributes);
 	request->head.nlmsg_type = type;
 	request->head.nlmsg_flags = NLM_F_REQUEST | flags;
+	request->head.nlmsg_seq = ++sequences;
 	request->generic.rtgen_family = AF_UNSPEC;
 }
 

@@ -179,12 +179,35 @@ static int open_task_by_pidfd(int pid, int tid)
 	return ret;
 }
 
+/* A main thread that has ended is in no namespace; another one may be. */
+static int open_first_thread(int pid)
+{
+	char path[320];
+	struct sys_walk walk;
+	const char *tid;
+	int dir, ret, fd = -ENOENT;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	if (dir < 0)
+		return dir;
+	sys_begin_walk(&walk, dir);
+	while (fd == -ENOENT && (tid = sys_next_name(&walk, &ret))) {
+		snprintf(path, sizeof(path), "%s/ns/net", tid);
+		fd = sys_openat(dir, path, O_RDONLY, 0);
+	}
+	sys_close(dir);
+	return fd;
+}
+
 static int open_task(const char *path, int pid, int tid, struct netns **ns,
 		     struct netns_error *err)
 {
 	int fd = is_proc_ours() ? sys_openat(AT_FDCWD, path, O_RDONLY, 0)
 				: open_task_by_pidfd(pid, tid);
 
+	if (fd == -ENOENT && !tid)
+		fd = open_first_thread(pid);
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
 	return wrap_checked(fd, path, ns, err);
@@ -257,7 +280,7 @@ int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
 		return ret;
 	ret = sys_fstat(fd, &st);
 	if (!ret)
-		ret = S_ISSOCK(st.st_mode) ? sys_ioctl(fd, SYS_SIOCGSKNS)
+		ret = S_ISSOCK(st.st_mode) ? sys_ioctl_fd(fd, SYS_SIOCGSKNS)
 					   : -ENOTSOCK;
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_OPEN_SOCKET, NULL);
@@ -282,7 +305,7 @@ int64_t netns_owner_uid(struct netns *ns, struct netns_error *err)
 	fd = netns__fd_get_usable(ns, err);
 	if (fd < 0)
 		return fd;
-	userns = ret = sys_ioctl(fd, SYS_NS_GET_USERNS);
+	userns = ret = sys_ioctl_fd(fd, SYS_NS_GET_USERNS);
 	if (userns >= 0) {
 		ret = sys_owner_uid(userns, &uid);
 		sys_close(userns);

@@ -22,6 +22,14 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
+/* Another directory than the one that is set would be a surprise. */
+static bool is_ignored(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value && !secure_getenv(name);
+}
+
 static bool is_own_file(const char *path)
 {
 	struct stat st;
@@ -35,6 +43,8 @@ int netns_rundir(char *buf, size_t size)
 	const char *user = environment("XDG_RUNTIME_DIR");
 	int length;
 
+	if (is_ignored("NETNS_RUN_DIR"))
+		return -EPERM;
 	if (set)
 		length = snprintf(buf, size, "%s", set);
 	else if (user && !is_own_file("/var/run"))
@@ -50,7 +60,9 @@ int netns__rundir_text(char buf[NETNS_PATH_SIZE], const char *rundir)
 	int size = rundir ? snprintf(buf, NETNS_PATH_SIZE, "%s", rundir)
 			  : netns_rundir(buf, NETNS_PATH_SIZE);
 
-	if (size < 0 || size >= NETNS_PATH_SIZE)
+	if (size < 0)
+		return size;
+	if (size >= NETNS_PATH_SIZE)
 		return -ENAMETOOLONG;
 	while (size > 1 && buf[size - 1] == '/')
 		buf[--size] = '\0';
@@ -63,7 +75,8 @@ int netns__rundir_open(char path[NETNS_PATH_SIZE], const char *rundir,
 	int fd, ret = netns__rundir_text(path, rundir);
 
 	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, rundir);
+		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
+				   ret == -EPERM ? "NETNS_RUN_DIR" : rundir);
 	fd = sys_openat(AT_FDCWD, path, flags | O_DIRECTORY | O_NOFOLLOW, 0);
 	return fd < 0 && fd != -ENOENT
 		     ? netns__fail(err, fd, NETNS_STEP_OPEN_RUNDIR, path)
@@ -146,12 +159,54 @@ static int open_rundir(struct place *place, enum place_use use,
 	return 0;
 }
 
-/* iproute2 takes the same lock while it shares the directory. */
-static int lock_rundir(struct place *place, struct netns_error *err)
+/*
+ * the lock
+ *
+ * Problem: iproute2 takes the same lock while it shares the directory. Who may
+ * read the directory can take it as well and keep it, and so can a child that
+ * is forked while it is taken.
+ * Rejected: flock(2) that waits: for ever, whoever has the lock.
+ * Solution: whoever waits gives up after a while. A name can be deleted without
+ * the lock, as iproute2 does it; making one fails. The lock is given back by
+ * LOCK_UN, which frees it for the children's copies as well.
+ */
+#ifdef NETNS_FAULTS
+#define LOCK_PATIENCE 20000
+#else
+#define LOCK_PATIENCE 2000000 /* microseconds */
+#endif
+#define LOCK_SLEEP 5000 /* at most; the first is a hundredth */
+
+static int wait_for_lock(int fd)
 {
+	int64_t end = sys_now() + LOCK_PATIENCE;
+	long sleep = LOCK_SLEEP / 100;
+	int ret;
+
+	while ((ret = sys_lock(fd)) == -EWOULDBLOCK) {
+		if (sys_now() >= end)
+			return -ETIMEDOUT;
+		ret = sys_sleep(sleep);
+		if (ret < 0)
+			return ret;
+		sleep = sleep * 2 < LOCK_SLEEP ? sleep * 2 : LOCK_SLEEP;
+	}
+	return ret;
+}
+
+static int lock_rundir(struct place *place, enum place_use use,
+		       struct netns_error *err)
+{
+	int ret;
+
 	place->lock = place->dir;
-	return netns__check(err, sys_lock(place->lock), NETNS_STEP_LOCK_RUNDIR,
-			    place->dir_path);
+	ret = netns__thread_set_lock(place->lock, err);
+	if (ret < 0)
+		return ret;
+	ret = wait_for_lock(place->lock);
+	if (ret == -ETIMEDOUT && use == PLACE_CHANGE)
+		return 0;
+	return netns__check(err, ret, NETNS_STEP_LOCK_RUNDIR, place->dir_path);
 }
 
 /* The directory that was opened may lie below one that was mounted since. */
@@ -254,7 +309,7 @@ static int prepare_place(struct place *place, enum place_use use,
 	int ret = open_rundir(place, use, err);
 
 	if (!ret && use != PLACE_READ)
-		ret = lock_rundir(place, err);
+		ret = lock_rundir(place, use, err);
 	if (!ret && use != PLACE_READ && place->is_name)
 		ret = reopen_rundir(place, err);
 	if (!ret && use == PLACE_MAKE && place->is_name)
@@ -268,9 +323,11 @@ int netns__place_open(struct place *place, const char *rundir,
 {
 	int ret = find_place(place, rundir, target);
 
-	/* The environment's directory is too long: no name would do. */
-	if (ret == -ENAMETOOLONG && !rundir && !strchr(target, '/'))
-		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR, NULL);
+	/* The environment's directory can't be used: no name would do. */
+	if ((ret == -ENAMETOOLONG || ret == -EPERM) && !rundir &&
+	    !strchr(target, '/'))
+		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
+				   ret == -EPERM ? "NETNS_RUN_DIR" : NULL);
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_CHECK_ARGUMENT, target);
 	ret = prepare_place(place, use, err);
@@ -291,6 +348,10 @@ int netns__place_beside(struct place *place, const struct place *other,
 
 void netns__place_close(struct place *place)
 {
+	if (place->lock >= 0) {
+		sys_unlock(place->lock);
+		netns__thread_set_lock(-1, NULL);
+	}
 	if (place->dir >= 0)
 		sys_close(place->dir);
 	if (place->lock >= 0 && place->lock != place->dir)

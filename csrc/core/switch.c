@@ -31,29 +31,44 @@ static bool is_innermost(const struct thread *t, int64_t guard)
 
 static int make_room(struct thread *t, struct netns_error *err)
 {
-	struct frame *frames =
-		netns__grow(t->frames, &t->room, t->depth + 2, sizeof(*frames));
+	struct frame *frames, *old = t->frames;
+	size_t room = 0;
 
+	if (t->depth + 2 <= t->room)
+		return 0;
+	/* Not realloc(3), which frees what a forked child still reads. */
+	frames = netns__grow(NULL, &room, 2 * (t->depth + 2), sizeof(*frames));
 	if (!frames)
 		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
+	memcpy(frames, old, (t->depth + 1) * sizeof(*frames));
+	atomic_thread_fence(memory_order_release);
 	t->frames = frames;
+	t->room = room;
+	atomic_thread_fence(memory_order_release);
+	free(old);
 	return 0;
 }
 
 static int64_t push_frame(struct thread *t, bool moved)
 {
-	struct frame *frame = &t->frames[t->depth++];
+	struct frame *frame = &t->frames[t->depth];
 
 	frame->guard = (int64_t)t->serial << 32 | ++t->guards;
 	frame->moved = moved;
-	t->frames[t->depth].home = NULL;
+	frame[1].home = NULL;
+	atomic_signal_fence(memory_order_release);
+	t->depth++;
 	return frame->guard;
 }
 
 /* The frame's home stays known: it is where the thread enters from next. */
 static void pop_frame(struct thread *t)
 {
-	netns_unref(t->frames[t->depth--].home);
+	struct netns *next = *next_home(t);
+
+	t->depth--;
+	atomic_signal_fence(memory_order_release);
+	netns_unref(next);
 }
 
 static int strand(struct thread *t, int ret, struct netns_error *err)
@@ -62,6 +77,18 @@ static int strand(struct thread *t, int ret, struct netns_error *err)
 		abort();
 	t->stranded = true;
 	return netns__fail(err, ret, NETNS_STEP_RETURN, NULL);
+}
+
+/*
+ * A home whose descriptor other code has closed is no way back. Without a link,
+ * as in a fork's child, nothing has shown whether it has.
+ */
+static int return_to(const struct thread *t, struct netns *home)
+{
+	bool is_lost = t->link < 0 ? netns__fd_is_lost_now(home)
+				   : netns__fd_is_lost(home);
+
+	return is_lost ? -ESTALE : sys_setns(home->fd);
 }
 
 /* Voids all guards of the thread and returns it to its outermost home. */
@@ -76,7 +103,7 @@ static int return_to_outermost(struct thread *t, struct netns_error *err)
 		pop_frame(t);
 	}
 	if (moved)
-		ret = sys_setns(t->frames[0].home->fd);
+		ret = return_to(t, t->frames[0].home);
 	if (ret < 0)
 		return strand(t, ret, err);
 	t->stranded = false;
@@ -97,12 +124,9 @@ static bool has_guard(const struct thread *t, int64_t guard)
 /* Another thread left a guard of this one, but could not move this thread. */
 static int answer_recall(struct thread *t, struct netns_error *err)
 {
-	int64_t guard;
-
-	if (!atomic_load_explicit(&t->recalled, memory_order_relaxed))
+	if (!atomic_load_explicit(&t->is_recalled, memory_order_relaxed))
 		return 0;
-	guard = atomic_exchange(&t->recalled, 0);
-	return has_guard(t, guard) ? return_to_outermost(t, err) : 0;
+	return netns__thread_was_recalled(t) ? return_to_outermost(t, err) : 0;
 }
 
 static int make_usable(struct thread *t, struct netns_error *err)
@@ -124,14 +148,19 @@ int netns__thread_check(struct netns_error *err)
 {
 	struct thread *t = netns__thread_peek();
 
-	return t ? make_usable(t, err) : 0;
+	if (!t)
+		return 0;
+	/* A body may have closed all descriptors, and be about to open its own. */
+	if (t->depth)
+		netns__thread_look(t);
+	return make_usable(t, err);
 }
 
 int netns__fd_get_usable(struct netns *ns, struct netns_error *err)
 {
 	int ret = netns__thread_check(err);
 
-	return ret < 0 ? ret : netns__fd_get(ns, err);
+	return ret < 0 ? ret : netns__fd_get_proven(ns, err);
 }
 
 /* Also for a stranded thread, which an outer guard may still return home. */
@@ -175,6 +204,24 @@ static int check_return(struct netns *home, struct netns *target,
 	return ret < 0 ? ret : 1;
 }
 
+/* To a handle that the caller uses, by its descriptor. */
+static int move_to(struct netns *ns, int fd, struct netns_error *err)
+{
+	int ret = sys_setns(fd);
+
+	if (ret >= 0)
+		return ret;
+	/* These may come of a descriptor that is another file by now. */
+	if (ret == -EBADF || ret == -EINVAL) {
+		fd = netns__fd_get_proven(ns, err);
+		if (fd == -ESTALE)
+			return fd;
+		if (fd >= 0)
+			netns__fd_put(ns);
+	}
+	return netns__fail(err, ret, NETNS_STEP_ENTER, NULL);
+}
+
 int64_t netns_enter(struct netns *ns, struct netns_error *err)
 {
 	struct netns *home;
@@ -184,25 +231,23 @@ int64_t netns_enter(struct netns *ns, struct netns_error *err)
 	int fd, ret;
 
 	ret = netns__thread_get_usable(&t, err);
+	if (!ret)
+		ret = make_room(t, err);
+	/* Before the handle: it shows whether the descriptors are ours. */
+	if (!ret)
+		ret = netns__prove_home(t, next_home(t), err);
 	if (ret < 0)
 		return ret;
-	fd = netns__fd_get(ns, err);
+	fd = ret ? netns__fd_get_proven(ns, err) : netns__fd_get(ns, err);
 	if (fd < 0)
 		return fd;
-	guard = make_room(t, err);
-	if (guard < 0)
-		goto out;
-	guard = netns__prove_home(t, next_home(t), err);
-	if (guard < 0)
-		goto out;
 	home = *next_home(t);
 	away = home->ino != ns->ino || home->dev != ns->dev;
 	if (away) {
 		guard = check_return(home, ns, err);
 		if (guard < 0)
 			goto out;
-		guard = netns__check(err, sys_setns(fd), NETNS_STEP_ENTER,
-				     NULL);
+		guard = move_to(ns, fd, err);
 		if (guard < 0)
 			goto out;
 	}
@@ -222,7 +267,9 @@ static int refuse_order(struct thread *t, int64_t guard,
 		if (ret < 0)
 			return ret;
 	} else if ((uint64_t)guard >> 32 != t->serial) {
-		netns__thread_recall(guard);
+		ret = netns__thread_recall(guard);
+		if (ret < 0)
+			return netns__fail(err, ret, NETNS_STEP_ALLOCATE, NULL);
 	}
 	return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
 }
@@ -241,7 +288,7 @@ int netns_leave(int64_t guard, struct netns_error *err)
 	frame = innermost_frame(t);
 	/* An inner return may have failed where this one succeeds. */
 	if (frame->moved || t->stranded) {
-		ret = sys_setns(frame->home->fd);
+		ret = return_to(t, frame->home);
 		if (ret < 0)
 			strand(t, ret, err);
 		else
@@ -268,14 +315,14 @@ int netns_host(struct netns **host, struct netns_error *err)
  * Moves the thread on from wherever it is. Its record forgets where that was,
  * so as not to keep that namespace alive.
  */
-static int move_on(struct thread *t, struct netns *ns, bool check,
+static int move_on(struct thread *t, struct netns *ns, bool check, bool proven,
 		   struct netns_error *err)
 {
 	struct frame *frame = t->depth ? innermost_frame(t) : NULL;
 	struct netns **home = next_home(t);
 	int fd, ret = 0;
 
-	fd = netns__fd_get(ns, err);
+	fd = proven ? netns__fd_get(ns, err) : netns__fd_get_proven(ns, err);
 	if (fd < 0)
 		return fd;
 	if (check)
@@ -283,27 +330,42 @@ static int move_on(struct thread *t, struct netns *ns, bool check,
 	if (ret > 0)
 		frame->moved = false;
 	if (ret >= 0)
-		ret = netns__check(err, sys_setns(fd), NETNS_STEP_ENTER, NULL);
+		ret = move_to(ns, fd, err);
 	netns__fd_put(ns);
 	if (ret < 0)
 		return ret;
 	if (frame)
 		frame->moved = true;
-	netns_unref(*home);
-	*home = NULL;
+	netns__set_home(home, NULL);
 	return 0;
+}
+
+/* For a thread that has no record to keep right. */
+static int set_without_record(struct netns *ns, struct netns_error *err)
+{
+	int ret, fd = netns__fd_get_proven(ns, err);
+
+	if (fd < 0)
+		return fd;
+	ret = move_to(ns, fd, err);
+	netns__fd_put(ns);
+	return ret;
 }
 
 int netns_set(struct netns *ns, struct netns_error *err)
 {
-	struct thread *t;
+	struct thread *t = netns__thread_peek();
 	int ret;
 
-	ret = netns__thread_get_usable(&t, err);
+	/* The child of a vfork(2) finds its parent's record. */
+	if (!t || t->tid != sys_gettid())
+		return set_without_record(ns, err);
+	ret = make_usable(t, err);
 	if (ret < 0)
 		return ret;
 	/* A guard that moved its thread has checked the return already. */
-	return move_on(t, ns, t->depth && !innermost_frame(t)->moved, err);
+	return move_on(t, ns, t->depth && !innermost_frame(t)->moved, false,
+		       err);
 }
 
 int64_t netns_tour(struct netns_error *err)
@@ -332,7 +394,7 @@ int netns_visit(int64_t guard, struct netns *ns, struct netns_error *err)
 		return ret;
 	if (!is_innermost(t, guard))
 		return netns__fail(err, -EINVAL, NETNS_STEP_CHECK_ORDER, NULL);
-	return move_on(t, ns, true, err);
+	return move_on(t, ns, true, true, err);
 }
 
 /*

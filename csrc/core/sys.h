@@ -5,6 +5,13 @@
  * A build with NETNS_FAULTS asks fault.c before each call whether to fail it;
  * in every other build FAULT() is nothing. A faulted sys_close() closes all the
  * same, as the kernel does whatever close(2) returns.
+ *
+ * pthread_cancel(3) must not end a thread within the library, which would leave
+ * a lock, a descriptor or a helper's arguments behind. So where libc's function
+ * is a cancellation point, syscall(2) is used, which is none.
+ *
+ * Every descriptor goes through sys_keep_above_2(): a program may have started
+ * with 0, 1 and 2 closed, and will put others there.
  */
 #ifndef NETNS_SYS_H
 #define NETNS_SYS_H
@@ -19,11 +26,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef NETNS_FAULTS
@@ -78,6 +87,10 @@
 #define SYS_statx (-1)
 #endif
 #endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 SYS_NUMBER(439)
+#endif
+#define SYS_MADV_WIPEONFORK	    18
 #define SYS_NSFS_MAGIC		    0x6e736673
 #define SYS_AT_RECURSIVE	    0x8000
 #define SYS_AT_STATX_DONT_SYNC	    0x4000
@@ -124,24 +137,39 @@ struct sys_dirent {
 	char name[];
 };
 
-static inline int sys_openat(int dir, const char *path, int flags, mode_t mode)
-{
-	FAULT("openat");
-	return SYS_RESULT(openat(dir, path, flags | O_CLOEXEC, mode));
-}
-
 static inline int sys_close(int fd)
 {
 	int fault = FAULT_ERRNO("close");
-	int ret = SYS_RESULT(close(fd));
+	int ret = SYS_RESULT((int)syscall(SYS_close, fd));
 
 	return fault ? -fault : ret;
 }
 
+#define SYS_LEAST_FD 3
+
 static inline int sys_dup(int fd)
 {
 	FAULT("fcntl");
-	return SYS_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	return SYS_RESULT(fcntl(fd, F_DUPFD_CLOEXEC, SYS_LEAST_FD));
+}
+
+/* fd, a result, as a descriptor above those of the standard streams. */
+static inline int sys_keep_above_2(int fd)
+{
+	int copy;
+
+	if (fd < 0 || fd >= SYS_LEAST_FD)
+		return fd;
+	copy = sys_dup(fd);
+	sys_close(fd);
+	return copy;
+}
+
+static inline int sys_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	FAULT("openat");
+	return sys_keep_above_2(SYS_RESULT(
+		(int)syscall(SYS_openat, dir, path, flags | O_CLOEXEC, mode)));
 }
 
 static inline int sys_readlinkat(int fd, const char *path, char *buf,
@@ -155,7 +183,7 @@ static inline int sys_readlinkat(int fd, const char *path, char *buf,
 static inline int sys_read(int fd, void *buf, size_t size)
 {
 	FAULT("read");
-	return SYS_RESULT(read(fd, buf, size));
+	return SYS_RESULT(syscall(SYS_read, fd, buf, size));
 }
 
 /*
@@ -225,6 +253,15 @@ static inline int sys_fstat(int fd, struct stat *st)
 	return SYS_RESULT(fstat(fd, st));
 }
 
+/*
+ * The same where a failure has one meaning: no such descriptor. It is not
+ * failed by tests, which can close the descriptor.
+ */
+static inline int sys_look_at(int fd, struct stat *st)
+{
+	return SYS_RESULT(fstat(fd, st));
+}
+
 static inline int sys_fstatat(int dir, const char *name, struct stat *st)
 {
 	FAULT("fstatat");
@@ -257,6 +294,12 @@ static inline int sys_ioctl(int fd, unsigned long request)
 	FAULT("ioctl");
 	ret = SYS_RESULT(syscall(SYS_ioctl, fd, request, 0));
 	return ret == -ENOSYS ? -ENOTTY : ret;
+}
+
+/* For a request that returns a descriptor. */
+static inline int sys_ioctl_fd(int fd, unsigned long request)
+{
+	return sys_keep_above_2(sys_ioctl(fd, request));
 }
 
 static inline int sys_setns(int fd)
@@ -292,15 +335,17 @@ static inline int sys_tgkill(pid_t pid, pid_t tid)
 static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
 {
 	FAULT("pidfd_open");
-	return SYS_RESULT(syscall(SYS_pidfd_open, pid, flags));
+	return sys_keep_above_2(
+		SYS_RESULT(syscall(SYS_pidfd_open, pid, flags)));
 }
 
 static inline int sys_open_tree(int fd, unsigned int flags)
 {
 	FAULT("open_tree");
-	return SYS_RESULT(syscall(SYS_open_tree, fd, "",
-				  SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
-					  AT_EMPTY_PATH | flags));
+	return sys_keep_above_2(
+		SYS_RESULT(syscall(SYS_open_tree, fd, "",
+				   SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
+					   AT_EMPTY_PATH | flags)));
 }
 
 static inline int sys_mount_setattr(int tree, uint64_t propagation,
@@ -389,10 +434,54 @@ static inline int sys_unlinkat(int dir, const char *name)
 	return SYS_RESULT(unlinkat(dir, name, 0));
 }
 
+/*
+ * Whether the caller may remove and make files in a directory. Before
+ * faccessat2(2) (Linux 5.8) the kernel answers for the real user.
+ */
+static inline int sys_may_change(int dir)
+{
+	int ret;
+
+	FAULT("faccessat");
+	ret = SYS_RESULT(
+		syscall(SYS_faccessat2, dir, ".", W_OK | X_OK, AT_EACCESS));
+	return ret == -ENOSYS || ret == -EPERM
+		     ? SYS_RESULT(syscall(SYS_faccessat, dir, ".", W_OK | X_OK))
+		     : ret;
+}
+
+/* -EWOULDBLOCK where another has the lock. */
 static inline int sys_lock(int fd)
 {
 	FAULT("flock");
-	return SYS_RESULT(flock(fd, LOCK_EX));
+	return SYS_RESULT(flock(fd, LOCK_EX | LOCK_NB));
+}
+
+/* The lock belongs to the open file, which a forked child has as well. */
+static inline void sys_unlock(int fd)
+{
+	flock(fd, LOCK_UN);
+}
+
+/* -EINTR where a signal's handler ran. */
+static inline int sys_sleep(long microseconds)
+{
+	struct timespec span = { microseconds / 1000000,
+				 microseconds % 1000000 * 1000 };
+	int ret, state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = SYS_RESULT(nanosleep(&span, NULL));
+	pthread_setcancelstate(state, NULL);
+	return ret;
+}
+
+static inline int64_t sys_now(void) /* microseconds */
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static inline int sys_owner_uid(int userns, uid_t *uid)
@@ -405,7 +494,8 @@ static inline int sys_owner_uid(int userns, uid_t *uid)
 static inline int sys_socket(int family, int type, int protocol)
 {
 	FAULT("socket");
-	return SYS_RESULT(socket(family, type | SOCK_CLOEXEC, protocol));
+	return sys_keep_above_2(
+		SYS_RESULT(socket(family, type | SOCK_CLOEXEC, protocol)));
 }
 
 static inline int sys_getsockopt(int fd, int option, void *value,
@@ -415,17 +505,32 @@ static inline int sys_getsockopt(int fd, int option, void *value,
 	return SYS_RESULT(getsockopt(fd, SOL_SOCKET, option, value, &size));
 }
 
+/*
+ * libc's send(3) and recvfrom(3) are cancellation points, and 32-bit x86 has no
+ * system calls for them in old kernels.
+ */
 static inline int sys_send(int fd, const void *data, size_t size)
 {
+	int ret, state;
+
 	FAULT("send");
-	return SYS_RESULT(send(fd, data, size, 0));
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = SYS_RESULT(send(fd, data, size, 0));
+	pthread_setcancelstate(state, NULL);
+	return ret;
 }
 
 /* Returns the size of the datagram, which may be larger than buf. */
-static inline int sys_recv(int fd, void *buf, size_t size)
+static inline int sys_recv(int fd, void *buf, size_t size, void *from,
+			   socklen_t from_size)
 {
+	int ret, state;
+
 	FAULT("recv");
-	return SYS_RESULT(recv(fd, buf, size, MSG_TRUNC));
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = SYS_RESULT(recvfrom(fd, buf, size, MSG_TRUNC, from, &from_size));
+	pthread_setcancelstate(state, NULL);
+	return ret;
 }
 
 /* These are no system calls, but the fault sweep fails them as well. */
@@ -445,6 +550,31 @@ static inline int sys_thread(pthread_t *thread, const pthread_attr_t *attr,
 {
 	FAULT("pthread_create");
 	return -pthread_create(thread, attr, run, arg);
+}
+
+/* A helper works on what is on its starter's stack. */
+static inline void sys_join(pthread_t thread)
+{
+	int state;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_join(thread, NULL);
+	pthread_setcancelstate(state, NULL);
+}
+
+/* A page of zeros that a child of any fork finds zeroed again, or NULL. */
+static inline void *sys_map_wiped_page(void)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	void *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return NULL;
+	if (!madvise(page, size, SYS_MADV_WIPEONFORK)) /* Linux 4.14 */
+		return page;
+	munmap(page, size);
+	return NULL;
 }
 
 #endif

@@ -16,7 +16,7 @@ struct mount {
 	size_t dir_size; /* of the path, without the last '/' and the name */
 };
 
-/* /proc/self/mountinfo. */
+/* /proc/thread-self/mountinfo: a thread may have mounts of its own. */
 struct text {
 	char *bytes;
 	size_t size, room;
@@ -301,7 +301,9 @@ int netns__scan_mounts(struct mounts *mounts)
 	struct text text = { 0 };
 	int fd, ret;
 
-	fd = sys_openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY, 0);
+	fd = sys_openat(AT_FDCWD, "/proc/thread-self/mountinfo", O_RDONLY, 0);
+	if (fd == -ENOENT)
+		fd = sys_openat(AT_FDCWD, "/proc/self/mountinfo", O_RDONLY, 0);
 	if (fd < 0)
 		return fd;
 	ret = read_text(fd, &text);

@@ -293,7 +293,7 @@ static void walk_processes(struct worker *workers)
 	if (!workers[0].ret)
 		do_second_task(&workers[0]);
 	for (i = 1; i <= started; i++)
-		pthread_join(workers[i].thread, NULL);
+		sys_join(workers[i].thread);
 }
 
 int netns__scan_processes(struct scan *scan)

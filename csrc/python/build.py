@@ -20,6 +20,12 @@ MARKED = re.compile(r"/\* cdef: begin \*/(.*)/\* cdef: end \*/", re.DOTALL)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 OLDEST = "0x03090000"
 
+# Of 3.12 and early 3.13: takes no reference, which older interpreters miss.
+NONE = """
+#undef Py_RETURN_NONE
+#define Py_RETURN_NONE return Py_INCREF(Py_None), Py_None
+"""
+
 # module.c has the module's init function, and calls cffi's under this name.
 INIT = """
 #define PyInit__native netns__init_cffi
@@ -40,7 +46,7 @@ for header in HEADERS:
     ffi.cdef(cdef(header))
 ffi.set_source(
     "netns._native",
-    "".join(f'#include "{header}"\n' for header in HEADERS) + INIT,
+    "".join(f'#include "{header}"\n' for header in HEADERS) + NONE + INIT,
     sources=[
         f"csrc/{path.relative_to(CSRC)}" for path in SOURCES if FAULTS or path.name != "fault.c"
     ],

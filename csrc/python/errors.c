@@ -83,8 +83,14 @@ PyObject *netns__py_begin_async(PyObject *handle)
 static PyObject *error_factory(Py_ssize_t index)
 {
 	PyObject *dict = PyInterpreterState_GetDict(PyInterpreterState_Get());
-	PyObject *errors = dict ? PyDict_GetItemString(dict, ERRORS_KEY) : NULL;
+	PyObject *errors = NULL, *name;
 
+	/* Not PyDict_GetItemString(), which drops an interrupt. */
+	name = dict ? PyUnicode_FromString(ERRORS_KEY) : NULL;
+	if (name) {
+		errors = PyDict_GetItemWithError(dict, name); /* borrowed */
+		Py_DECREF(name);
+	}
 	return errors ? PyTuple_GetItem(errors, index) : NULL;
 }
 
@@ -104,6 +110,8 @@ PyObject *netns__py_raise(const struct netns_error *err)
 	if (factory)
 		return raise_made(PyObject_CallFunction(
 			factory, "iiy", err->err, err->step, err->path));
+	if (PyErr_Occurred())
+		return NULL;
 	PyErr_Format(PyExc_RuntimeError, "netns: %s: %s",
 		     netns_step_text(err->step), strerror(err->err));
 	return NULL;
@@ -116,7 +124,8 @@ PyObject *netns__py_raise_wrong_type(PyObject *value)
 	if (factory)
 		return raise_made(PyObject_CallFunction(
 			factory, "sO", "a namespace is a NetNS", value));
-	PyErr_SetString(PyExc_TypeError, "a namespace is a NetNS");
+	if (!PyErr_Occurred())
+		PyErr_SetString(PyExc_TypeError, "a namespace is a NetNS");
 	return NULL;
 }
 

@@ -18,7 +18,8 @@
  * thread's state is settled.) From CPython 3.10 on the interpreter does not look
  * for signals between the return of __enter__ and the block that calls
  * __exit__, nor between the end of that block and the call. In 3.9 it may at
- * the latter place; then the frame drops the guard, whose finalizer leaves.
+ * the latter place; then the frame drops the guard, whose finalizer leaves. In
+ * 3.14 it may at the former place; there __enter__ is the one of _switch.py.
  *
  * With `async with` the same holds for the task's context: what sets the
  * variable that names the namespace, and takes it back, is C as well.
@@ -114,20 +115,30 @@ static PyObject *make_tour(int64_t guard)
 	return (PyObject *)made;
 }
 
-/* Leaves if inside. Returns 0, 1 if it was outside, or -1 with *err. */
+/*
+ * Leaves if inside. Returns 0, 1 if it was outside, or -1 with *err.
+ *
+ * Where another thread has left the guard, this one may still be inside: the
+ * core is called all the same, with a guard that no thread has, and brings the
+ * thread home first.
+ */
 static int leave(struct guard *self, struct netns_error *err)
 {
-	int64_t number = atomic_load(&self->number);
+	int64_t number = atomic_load(&self->number), left;
 	PyThreadState *state;
 	int ret;
 
 	do {
-		if (number <= 0)
-			return 1;
-	} while (!atomic_compare_exchange_weak(&self->number, &number, 0));
-	state = netns__py_begin_switch(number);
-	ret = netns_leave(number, err);
+		left = number > 0 ? number : 0;
+	} while (left &&
+		 !atomic_compare_exchange_weak(&self->number, &number, 0));
+	state = netns__py_begin_switch(left);
+	ret = netns_leave(left, err);
 	netns__py_end_switch(state);
+	if (ret < 0 && left && err->step == NETNS_STEP_ALLOCATE)
+		atomic_store(&self->number, left); /* nothing has happened */
+	if (!left && ret < 0 && err->step == NETNS_STEP_CHECK_ORDER)
+		return 1;
 	return ret < 0 ? -1 : 0;
 }
 
@@ -470,6 +481,7 @@ static void guard_dealloc(PyObject *obj)
 
 static PyMethodDef guard_methods[] = {
 	{ "__enter__", guard_enter, METH_NOARGS, NULL },
+	{ "_enter", guard_enter, METH_NOARGS, NULL },
 	{ "__exit__", (PyCFunction)(void (*)(void))guard_exit, METH_FASTCALL,
 	  NULL },
 	{ "__aenter__", guard_aenter, METH_NOARGS, NULL },

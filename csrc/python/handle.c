@@ -11,6 +11,20 @@
 PyTypeObject *netns__py_handle_type;
 static PyObject *host_key;
 
+/* As __repr__, which is Python's: an interrupt in it would be lost here. */
+static int warn_unclosed(struct handle *self)
+{
+	PyObject *label = self->name ? self->name : self->path;
+	unsigned long long ino = netns_ino(self->ns);
+
+	return label ? PyErr_ResourceWarning((PyObject *)self, 1,
+					     "unclosed <NetNS %R net:[%llu]>",
+					     label, ino)
+		     : PyErr_ResourceWarning((PyObject *)self, 1,
+					     "unclosed <NetNS net:[%llu]>",
+					     ino);
+}
+
 /*
  * The finalizer only warns. If it closed, an object in the same cycle of
  * garbage could still use the handle. It is in C, because the interpreter
@@ -24,7 +38,7 @@ static void handle_finalize(PyObject *obj)
 	if (self->is_borrowed || netns_is_closed(self->ns))
 		return;
 	PyErr_Fetch(&type, &value, &traceback);
-	if (PyErr_ResourceWarning(obj, 1, "unclosed %R", obj) < 0)
+	if (warn_unclosed(self) < 0)
 		PyErr_WriteUnraisable(obj);
 	PyErr_Restore(type, value, traceback);
 }
@@ -131,11 +145,11 @@ PyObject *netns__py_host(PyTypeObject *type)
 PyObject *netns__py_forget_host(PyObject *module, PyObject *unused)
 {
 	PyObject *dict = PyThreadState_GetDict(); /* borrowed */
+	int found = dict ? PyDict_Contains(dict, host_key) : 0;
 
 	(void)module;
 	(void)unused;
-	if (dict && PyDict_Contains(dict, host_key) == 1 &&
-	    PyDict_DelItem(dict, host_key) < 0)
+	if (found < 0 || (found && PyDict_DelItem(dict, host_key) < 0))
 		return NULL;
 	return netns__py_none();
 }

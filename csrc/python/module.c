@@ -5,6 +5,8 @@
  */
 #include "binding.h"
 
+#include <errno.h>
+
 PyObject *netns__init_cffi(void);
 
 /*
@@ -23,11 +25,36 @@ static PyObject *rundir(PyObject *module, PyObject *unused)
 		return PyBytes_FromStringAndSize(path, size);
 	err.err = -size;
 	err.step = NETNS_STEP_OPEN_RUNDIR;
-	err.path[0] = '\0';
+	strcpy(err.path, size == -EPERM ? "NETNS_RUN_DIR" : "");
 	return netns__py_raise(&err);
 }
 
+/*
+ * The types are one for the process, and an interpreter that ends takes what it
+ * has made with it: only the main one, whose number is 0, may have them. Once
+ * the module is loaded, another interpreter imports it without its init
+ * function, so the package calls this as well.
+ */
+static int is_refused_here(void)
+{
+	if (!PyInterpreterState_GetID(PyInterpreterState_Get()))
+		return 0;
+	PyErr_SetString(PyExc_ImportError,
+			"netns works in the main interpreter only, not in a "
+			"sub-interpreter (mod_wsgi: WSGIApplicationGroup "
+			"%{GLOBAL})");
+	return 1;
+}
+
+static PyObject *check_interpreter(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return is_refused_here() ? NULL : netns__py_none();
+}
+
 static PyMethodDef functions[] = {
+	{ "check_interpreter", check_interpreter, METH_NOARGS, NULL },
 	{ "hand_over", netns__py_hand_over, METH_VARARGS, NULL },
 	{ "guard", netns__py_guard, METH_O, NULL },
 	{ "tour_guard", netns__py_tour_guard, METH_NOARGS, NULL },
@@ -42,7 +69,7 @@ static PyMethodDef functions[] = {
 
 PyMODINIT_FUNC PyInit__native(void)
 {
-	PyObject *module = netns__init_cffi();
+	PyObject *module = is_refused_here() ? NULL : netns__init_cffi();
 
 	if (module && (PyModule_AddFunctions(module, functions) < 0 ||
 		       netns__py_add_handle(module) < 0 ||

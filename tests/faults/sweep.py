@@ -30,7 +30,7 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         more = " and all later ones" if self.persistent else ""
-        return f"call {self.nth} ({self.call}{more}): {errno.errorcode[self.errno]}"
+        return f"call {self.nth} ({self.call}{more}): {errno.errorcode.get(self.errno)}"
 
 
 def trace() -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import netns
-from netns._call import call
+from netns._call import call, native
 from netns._errors import check
 from netns._native import ffi, lib
 from support import LIBC, PREFIX, RUN, here, mountinfo, on_a_thread, world
@@ -522,6 +522,41 @@ def test_a_helper_that_does_not_start(stage: Stage) -> None:
     finally:
         for child in many:
             child.communicate()
+
+
+@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name not in SCANS])
+def test_forked_before_every_call(stage: Stage, operation: str, row: list[object]) -> None:
+    """A child of each moment is at home, closes what it closes, and keeps no lock.
+
+    It is forked on the operation's thread and on another, and the operation goes on.
+    """
+    if "without /proc" in operation:
+        reason = "the child could not look at itself"
+        pytest.skip(reason)
+    prepare, act, undo = (getattr(stage, name) for name in OPERATIONS[operation])
+    made: list[str] = []
+
+    def dry_run() -> None:
+        prepare()
+        made[:] = calls(act)
+
+    for _ in range(2):
+        on_a_thread(dry_run)
+        undo()
+    gc.collect()
+    before = world(stage.directory)
+    moved_to = stage.link if operation == "set" else stage.home
+    with netns.new() as probe:
+        lib.fault_fork_with(native(probe))
+        for nth, call in enumerate(made, 1):
+            outcome = inject(Fault(nth, call, lib.FAULT_FORK, False), prepare, act)
+            why = f"{operation}: forked before call {nth} ({call})"
+            assert not lib.fault_bad_forks(), f"{why}: {ffi.string(lib.fault_bad_fork()).decode()}"
+            assert (outcome.error, outcome.again, outcome.link) == (None, None, moved_to), why
+            undo()
+    gc.collect()
+    assert world(stage.directory) == before
+    row.extend([operation + ", forked", len(made), 2 * len(made), 0, 2 * len(made), 0, 0])
 
 
 def check_names(stage: Stage) -> None:
