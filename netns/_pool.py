@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from _queue import Empty, SimpleQueue
-from _thread import allocate_lock, start_new_thread
 from errno import EBADF, EINVAL
 from weakref import ref
 
@@ -13,6 +12,7 @@ from ._create import new
 from ._errors import ClosedError, OrderError, step_text
 from ._handle import NetNS
 from ._lazy import _types as t
+from ._threads import start_thread
 
 
 class Worker:
@@ -27,46 +27,51 @@ class Worker:
     def __init__(self, size: int) -> None:
         self.size = size
         self.running = False
-        self.ended = allocate_lock()  # held while there is a thread
-        # The queues are C's: an interrupt can't leave them half changed.
-        self.wakeups: SimpleQueue[t.Any] = SimpleQueue()
+        # The queues are C's: an interrupt can't leave them half changed. A message is
+        # sent or it is not: True to look again, whatever else to end.
+        self.messages: SimpleQueue[t.Any] = SimpleQueue()
         self.ready: SimpleQueue[t.Union[NetNS, Exception, None]] = SimpleQueue()
+        self.ended: SimpleQueue[None] = SimpleQueue()
         self.dropped: t.Any = None
 
     def start(self, pool: Pool) -> None:
-        self.ended.acquire()
         try:
             # The callback is C's too: it can't swallow an interrupt.
-            self.dropped = ref(pool, self.wakeups.put)
+            self.dropped = ref(pool, self.messages.put)
             self.running = True
-            start_new_thread(self.make, ())
+            start_thread(self.make)
         except BaseException:
             self.stop()
+            self.running = False
             raise
 
     def stop(self) -> None:
-        self.running = False
-        self.wakeups.put(None)
+        self.messages.put(None)
+
+    def look_again(self) -> None:
+        self.messages.put(True)
 
     def make(self) -> None:
         try:
-            while self.running and self.dropped() is not None:
-                _drain(self.wakeups)  # first: what comes from here on is looked at again
-                self.fill()
-                self.wakeups.get()
+            while self.fill() and self.messages.get() is True:
+                pass
         finally:
-            self.running = False
             self.discard()
+            self.running = False
             self.ready.put(None)
-            self.ended.release()
+            self.ended.put(None)
 
-    def fill(self) -> None:
-        while self.running and self.ready.qsize() < self.size:
+    def fill(self) -> bool:
+        """Makes what is missing. False if a message came to end meanwhile."""
+        while all(message is True for message in _drain(self.messages)):
+            if self.ready.qsize() >= self.size:
+                return True
             try:
                 self.ready.put(new())
             except Exception as error:
                 self.ready.put(error)
-                return  # it tries again when somebody has seen the error
+                return True  # it tries again when somebody has seen the error
+        return False
 
     def discard(self) -> None:
         for made in _drain(self.ready):
@@ -101,11 +106,13 @@ class Pool:
             raise self._left()
         if self._pid != os.getpid():
             raise self._misused("a pool is of the process that entered it")
+        if worker.ready.empty():
+            worker.look_again()  # an interrupt may have kept somebody from it below
         try:
             taken = worker.ready.get()
         finally:
             if worker.running:
-                worker.wakeups.put(None)
+                worker.look_again()
             else:
                 worker.ready.put(None)  # for the next who waits
         if taken is None:
@@ -131,11 +138,12 @@ class Pool:
     def __exit__(self, *exc: object) -> None:
         worker = self._worker
         worker.stop()
-        if self._pid == os.getpid():
-            with worker.ended:
-                pass
-        else:  # a fork's child has no worker
+        if self._pid != os.getpid():  # a fork's child has no worker
+            worker.running = False
             worker.discard()
+        elif worker.running:
+            worker.ended.get()
+            worker.ended.put(None)  # for another thread that leaves it as well
 
 
 def _drain(queue: SimpleQueue[t.T]) -> list[t.T]:
@@ -164,7 +172,8 @@ def pool(size: int) -> Pool:
     Raises:
         InvalidTypeError, InvalidValueError: no such size.
         RuntimeError (at the start of the block): no thread can be started.
-        OrderError (at the start of the block): it was entered before.
+        OrderError (at the start of the block): it was entered before, or the
+            interpreter is shutting down.
 
     Thread: any. No thread of the caller's moves.
     Privilege: CAP_SYS_ADMIN in the thread's user namespace.

@@ -6,7 +6,7 @@ import subprocess
 
 from ._call import Handle, call, lib, native
 from ._lazy import _types as t
-from ._threads import Job, setup_exec
+from ._threads import Job, is_green, setup_exec
 
 
 def end(child: subprocess.Popen[t.Any]) -> None:
@@ -16,13 +16,29 @@ def end(child: subprocess.Popen[t.Any]) -> None:
 
 
 def popen(ns: Handle, argv: t.Any, kwargs: dict[str, t.Any]) -> subprocess.Popen[t.Any]:
-    """Starts the child on a thread made for it, which is inside when it forks."""
+    """Starts the child on a thread made for it, which is inside when it forks.
 
-    def start_child() -> subprocess.Popen[t.Any]:
+    A Popen that belongs to an event loop has to be made on the loop's own thread.
+    There the child itself moves, between fork and exec.
+    """
+
+    def move() -> None:
         call(lib.netns_set, native(ns))
         setup_exec(ns)
+
+    def start_child() -> subprocess.Popen[t.Any]:
+        move()
         return subprocess.Popen(argv, **kwargs)
 
+    if is_green(subprocess.Popen):
+        first = kwargs.get("preexec_fn")
+
+        def prepare() -> None:
+            move()
+            if first is not None:
+                first()
+
+        return subprocess.Popen(argv, **{**kwargs, "preexec_fn": prepare})
     child: subprocess.Popen[t.Any] = Job("netns-popen", start_child, abandon=end).run()
     return child
 

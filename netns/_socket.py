@@ -9,7 +9,7 @@ from ._call import Handle, lib, native
 from ._errors import Error, NotPermittedError, from_native, wrong_type
 from ._lazy import _types as t
 from ._switch import CHECK_RETURN, tour
-from ._threads import has_files
+from ._threads import has_files, is_green
 
 
 def make_socket(host: object, /, family: int, type: int, proto: int) -> socket.socket:
@@ -49,7 +49,9 @@ def create_connection(
 ) -> socket.socket:
     """Looks the host name up inside, and waits for the connection at home."""
     errors: list[Exception] = []
-    look_up = ns.do_in_thread if has_files(ns) else ns.do
+    # One that switches greenlets would have others run inside.
+    alone = has_files(ns) or is_green(socket.getaddrinfo)
+    look_up = ns.do_in_thread if alone else ns.do
     host, port = address
     for family, type, proto, _, target in look_up(
         lambda _: socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)

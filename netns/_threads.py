@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
-from _thread import allocate_lock, start_new_thread
+from _queue import SimpleQueue
 from contextvars import copy_context
+from errno import ENOTSUP
 from os import fsencode
 from os.path import isdir
+from types import BuiltinFunctionType
 
 from ._call import Handle, call, ffi, lib, native
+from ._errors import OrderError, step_text
 from ._lazy import _types as t
 from ._native import forget_host
+from ._native import start_thread as _start_thread
+
+
+def _no_thread(why: str) -> OrderError:
+    return OrderError(ENOTSUP, step_text(lib.NETNS_STEP_START_THREAD), None, why)
+
+
+def start_thread(fn: t.Callable[[], object]) -> None:
+    """fn() on a new kernel thread, whatever has become of Python's own threads.
+
+    Who waits for it does so in a SimpleQueue of C: gevent's and eventlet's locks
+    are for greenlets, and an interrupt can't leave the queue half changed.
+    """
+    if sys.is_finalizing():  # no other thread runs Python any more
+        raise _no_thread("no thread can be started while the interpreter shuts down")
+    _start_thread(fn)
+
+
+def is_green(thing: object) -> bool:
+    """Whether gevent or eventlet has put it in the place of the standard library's."""
+    return getattr(thing, "__module__", "").partition(".")[0] in ("gevent", "eventlet")
+
+
+def refuse_greenlets() -> None:
+    """Raises OrderError if a threading.Thread is a greenlet of its creator's thread."""
+    start = _thread.start_new_thread
+    if not isinstance(start, BuiltinFunctionType):
+        by = getattr(start, "__module__", None) or "a monkey patch"
+        raise _no_thread(
+            f"its workers would be greenlets of this thread ({by} has replaced threads); "
+            "call do_in_thread(), or do() in a pool of real threads"
+        )
 
 
 def has_files(ns: Handle) -> bool:
@@ -43,12 +79,29 @@ def introduce(name: str) -> None:
             sys.setprofile(profile)
 
 
+def end_event_loop() -> None:
+    """Ends the event loop that the calling thread got where its code waited greenly.
+
+    gevent and eventlet keep it, with its descriptors and threads, when the thread ends.
+    """
+    modules = sys.modules
+    gevent, eventlet = modules.get("gevent._hub_local"), modules.get("eventlet.hubs")
+    hub = gevent.get_hub_if_exists() if gevent else None
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
+    hub = getattr(eventlet._threadlocal, "hub", None) if eventlet else None
+    if hub is not None:
+        hub.abort(wait=True)
+        del eventlet._threadlocal.hub  # type: ignore[union-attr]
+
+
 class Job:
     """A function that a new thread runs while its caller waits.
 
-    It is no threading.Thread: an interrupt in Thread.start() may leave locks taken
-    for good. The caller may be interrupted while it waits; whichever of the two
-    threads comes second then abandons the result.
+    It is no threading.Thread: that may be a greenlet of its creator's thread, and an
+    interrupt in its start() may leave locks taken for good. The caller may be
+    interrupted while it waits; whichever of the two threads comes second then abandons
+    the result.
 
     Args:
         name: the thread's name.
@@ -68,20 +121,26 @@ class Job:
         self._abandon = abandon
         self._result: t.Any = None
         self._error: t.Optional[BaseException] = None
-        self._settled = allocate_lock()  # taken by who comes first, and never released
+        self._first = [True]  # popped by whichever of the two threads comes first
 
     def run(self) -> t.Any:
         """The function's result, or what it raised, when its thread is through."""
-        done = allocate_lock()
-        done.acquire()
+        done: SimpleQueue[None] = SimpleQueue()
         try:
-            start_new_thread(self._main, (done.release,))
-            done.acquire()
+            start_thread(lambda: self._main(done))
+            done.get()
             return self._take()
         except BaseException:
-            if not self._settled.acquire(False):
-                self._drop()
+            self._settle()
             raise
+
+    def _settle(self) -> None:
+        try:
+            self._first.pop()
+        except IndexError:
+            result, self._result = self._result, None
+            if result is not None:
+                self._abandon(result)
 
     def _take(self) -> t.Any:
         error, self._error = self._error, None
@@ -92,12 +151,7 @@ class Job:
         finally:
             del error  # its traceback holds this frame, which would hold it
 
-    def _drop(self) -> None:
-        result, self._result = self._result, None
-        if result is not None:
-            self._abandon(result)
-
-    def _main(self, on_done: t.Callable[[], object]) -> None:
+    def _main(self, done: SimpleQueue[None]) -> None:
         try:
             introduce(self._name)
             assert self._fn is not None
@@ -106,12 +160,12 @@ class Job:
             self._error = error
         try:
             self._fn = None  # and what it holds, before the caller goes on
-            if not self._settled.acquire(False):
-                self._drop()
+            self._settle()
+            end_event_loop()
         finally:
-            if sys.version_info < (3, 13):  # since then it goes with its thread
-                threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
-            on_done()
+            # Since 3.13 it goes with its thread, except under gevent.
+            threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
+            done.put(None)
 
 
 def run_in_thread(

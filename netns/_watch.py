@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import select
+from importlib.util import find_spec, module_from_spec
 from io import FileIO
 from typing import NamedTuple
 
@@ -20,6 +21,33 @@ class Change(NamedTuple):
     name: str
 
 
+def _make_epoll() -> select.epoll:
+    """An epoll object, also where gevent or eventlet has taken the class away."""
+    module: t.Any = select
+    if not hasattr(module, "epoll"):
+        spec = find_spec("select")
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    epoll: select.epoll = module.epoll()
+    return epoll
+
+
+def _above_standard_streams(make: t.Callable[[], t.T]) -> t.T:
+    """What make() opens; not as descriptor 0, 1 or 2, where those are closed."""
+    low: list[t.Any] = []
+    try:
+        while True:
+            made: t.Any = make()
+            if made.fileno() > 2:
+                return made  # type: ignore[no-any-return]
+            low.append(made)
+    finally:
+        for other in low:
+            other.close()
+
+
 _LONGEST = (2**31 - 1) // 1000  # epoll_wait(2) takes milliseconds, a C int
 
 
@@ -34,31 +62,40 @@ class Watch:
     overflow. inotify, of the library's own or another's, would tell of files
     only, before there is a namespace behind them.
 
-    Attributes:
-        names: those known so far (dict of str to inode number); the changes are
-            relative to it. At first, all that there are.
     """
 
     def __init__(self, timeout: t.Optional[float], rundir: t.Optional[t.Directory]) -> None:
         self._timeout = timeout
         self._rundir = rundir
-        self._changes: list[Change] = []
+        # True from before the kernel is asked for a notice, which it gives once, until
+        # somebody has looked: neither an error nor an interrupt loses one.
+        self._unseen = False
         self._wake: t.Optional[t.Callable[[], None]] = None  # the task that waits
         path = "/proc/thread-self/mountinfo"
         try:
             # Objects that close themselves, should an interrupt fall in between.
-            self._epoll = select.epoll()
-            self._mounts = FileIO(path)
+            self._epoll = _above_standard_streams(_make_epoll)
+            self._mounts = _above_standard_streams(lambda: FileIO(path))
             # For exceptional conditions alone: it is always readable.
             self._epoll.register(self._mounts, select.EPOLLPRI)
         except OSError as error:
             number = error.errno or errno.EIO
             raise from_native(number, lib.NETNS_STEP_READ_MOUNTS, path.encode()) from None
         try:
-            self.names = pinned(rundir)
+            # The names as last seen, and the changes until then that nobody has taken:
+            # one object, as an interrupt may come between any two assignments.
+            self._state: tuple[dict[str, int], list[Change]] = (pinned(rundir), [])
         except BaseException:
             self.close()
             raise
+
+    @property
+    def names(self) -> dict[str, int]:
+        """Those known so far, with their inode numbers (dict of str to int).
+
+        The changes are relative to it. At first, all that there are.
+        """
+        return self._state[0]
 
     def fileno(self) -> int:
         """A descriptor that is readable when there may be changes (int).
@@ -92,25 +129,38 @@ class Watch:
         """
         # Forget the wake-up before looking, or what comes behind would be lost.
         self._poll(0)
+        self._look()
+        now, changes = self._state
+        self._state = (now, [])
+        return changes
+
+    def _look(self) -> None:
         now = pinned(self._rundir)
-        before, self.names = self.names, now
-        changes = self._changes
-        self._changes = []
-        changes += [
+        before, changes = self._state
+        gone = [
             Change("disappeared", name)
             for name, ino in sorted(before.items())
             if now.get(name) != ino
         ]
-        changes += [
+        come = [
             Change("appeared", name)
             for name, ino in sorted(now.items())
             if before.get(name) != ino
         ]
-        return changes
+        self._state = (now, changes + gone + come)
+        self._unseen = False
 
     def _poll(self, timeout: t.Optional[float]) -> None:
-        self.fileno()
+        fd = self.fileno()
+        self._unseen = True
+        if timeout != 0 and not hasattr(select, "epoll"):
+            # That of gevent and eventlet, in which this greenlet alone waits.
+            select.select([fd], [], [], timeout)
+            timeout = 0
         self._epoll.poll(timeout)
+
+    def _take(self) -> Change:
+        return self._state[1].pop(0)
 
     def __iter__(self) -> Watch:
         return self
@@ -119,13 +169,15 @@ class Watch:
         from time import monotonic
 
         deadline = None if self._timeout is None else monotonic() + self._timeout
-        while not self._changes:
+        while not self._state[1]:
             left = None if deadline is None else max(0, deadline - monotonic())
-            self._poll(left)
-            self._changes = self.pending()
-            if not self._changes and left == 0:
+            if not self._unseen:
+                self._poll(left)
+            self._poll(0)
+            self._look()
+            if not self._state[1] and left == 0:
                 raise StopIteration
-        return self._changes.pop(0)
+        return self._take()
 
     def __aiter__(self) -> Watch:
         return self
@@ -135,7 +187,7 @@ class Watch:
 
         loop = asyncio.get_running_loop()
         deadline = None if self._timeout is None else loop.time() + self._timeout
-        while not self._changes:
+        while not self._state[1]:
             left = None if deadline is None else max(0, deadline - loop.time())
             if self._wake is not None:
                 raise OrderError(errno.EBUSY, "wait for names", None, "another task waits already")
@@ -156,15 +208,17 @@ class Watch:
                 # (some loops do it at their next turn) may be when: so look
                 # behind that, and wait for what comes later.
                 await asyncio.sleep(0)
-                self._changes = self.pending()
-                if not self._changes:
+                self._poll(0)
+                self._look()
+                if not self._state[1]:
                     await asyncio.wait_for(changed.wait(), left)
-                    self._changes = self.pending()
+                    self._poll(0)
+                    self._look()
             except asyncio.TimeoutError:
                 raise StopAsyncIteration from None
             finally:
                 wake()
-        return self._changes.pop(0)
+        return self._take()
 
     def close(self) -> None:
         """Stop watching. Closing twice is fine; a task that waits gets `ClosedError`.
@@ -173,11 +227,11 @@ class Watch:
             while a task does. Privilege: none.
         Since: any. Source: close(2).
         """
-        if not self._epoll.closed:
-            if self._wake is not None:
-                self._wake()
-            self._epoll.close()
-            self._mounts.close()
+        # Each may be closed already, where an interrupt ended the first attempt.
+        if self._wake is not None:
+            self._wake()
+        self._epoll.close()
+        self._mounts.close()
 
     def __enter__(self) -> Watch:
         self.fileno()

@@ -2,10 +2,12 @@
 
     python tests/soak.py [SECONDS]     (an hour without)
 
-Threads switch, nest, create, pin, delete, fork and close each other's handles;
-processes that create and delete are killed on the way. Each use is checked
-against the kernel. A line a minute, a summary at the end; fails if a thread was
-ever in a wrong namespace, or memory, descriptors, threads, mounts or names grew.
+Threads switch, nest, create, pin, delete and close each other's handles, run
+commands, pools and executors, fork and become daemons, which close all descriptors;
+greenlets, where that package is there, take turns. Processes that create and delete
+are killed on the way. Each use is checked against the kernel. A line a minute, a
+summary at the end; fails if a thread was ever in a wrong namespace, or memory,
+descriptors, threads, mounts or names grew.
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+try:
+    greenlet: Any = import_module("greenlet")
+except ImportError:
+    greenlet = None
 
 RUN = tempfile.mkdtemp(prefix="netns-soak-")
 os.environ["NETNS_RUN_DIR"] = RUN
@@ -114,10 +124,111 @@ class Soak:
             assert run.stdout.strip() == f"net:[{ns.ino}]"
         self.done["children"] += 1
 
+    def command(self) -> None:
+        with netns.new() as ns:
+            seen = ns.run(["readlink", "/proc/self/ns/net"], capture_output=True, text=True)
+            assert seen.stdout.strip() == f"net:[{ns.ino}]"
+            with ns.executor(2) as pool:
+                assert pool.submit(here).result() == f"net:[{ns.ino}]"
+        self.done["commands and executors"] += 1
+
+    def ahead(self) -> None:
+        with netns.pool(3) as pool, netns.watch(timeout=0) as changes:
+            for _ in range(5):
+                pool.take().close()
+            list(changes)
+        self.done["pools and watches"] += 1
+
+    def fork(self) -> None:
+        """A child beside busy threads, also of a thread that is inside."""
+        with netns.new() as ns, netns.new() as other:
+
+            def body(host: netns.NetNS) -> None:
+                self.check_in_child(lambda: self.look_around(ns, other))
+
+            self.check_in_child(lambda: self.look_around(other, ns))
+            ns.do(body)
+        self.done["forks"] += 2
+
+    def look_around(self, *found: netns.NetNS) -> None:
+        home = here()
+        for ns in (*found, netns.new()):
+            assert ns.do(lambda host: here()) == f"net:[{ns.ino}]"
+            assert here() == home
+            ns.close()
+
+    def check_in_child(self, call: Callable[[], object]) -> None:
+        pid = os.fork()
+        if not pid:
+            signal.alarm(60)
+            try:
+                call()
+                os._exit(0)
+            except BaseException as error:
+                os.write(2, f"in a child: {error!r}\n".encode())
+            finally:
+                os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        assert status == 0, f"a child ended with {status}"
+
+    def daemon(self) -> None:
+        """It closes everything that it has inherited, and opens files of its own."""
+        told, tell = os.pipe()
+
+        def begin() -> None:
+            os.setsid()
+            if os.fork():
+                return
+            signal.alarm(60)
+            os.closerange(3, tell)
+            os.closerange(tell + 1, 1024)
+            own = [os.open("/proc/self/ns/uts", os.O_RDONLY) for _ in range(16)]
+            before = [os.fstat(fd).st_ino for fd in own]
+            self.look_around()
+            assert [os.fstat(fd).st_ino for fd in own] == before
+            os.write(tell, b"right")
+
+        try:
+            self.check_in_child(begin)
+            os.close(tell)
+            tell = -1
+            assert os.read(told, 5) == b"right"
+        finally:
+            os.close(told)
+            if tell >= 0:
+                os.close(tell)
+        self.done["daemons"] += 1
+
+    def greenlets(self) -> None:
+        """They take turns between their uses of the library, and one inside another's body."""
+        if greenlet is None:
+            return
+        with netns.new() as ns, netns.new() as other:
+            main = greenlet.getcurrent()
+
+            def use(mine: netns.NetNS) -> None:
+                for _ in range(5):
+                    home = here()
+                    assert mine.do(lambda host: here()) == f"net:[{mine.ino}]"
+                    assert here() == home
+                    main.switch()
+
+            users = [greenlet.greenlet(use) for _ in range(4)]
+            for user, mine in zip(users, (ns, other, ns, other)):
+                user.switch(mine)
+            while users:
+                with ns.enter():
+                    for user in users:
+                        user.switch()
+                    assert here() == f"net:[{ns.ino}]"
+                users = [user for user in users if not user.dead]
+        self.done["greenlets"] += 4
+
     def work(self) -> None:
         home = here()
         actions = [self.switch_any] * 60 + [self.replace] * 4 + [self.named] * 4
         actions += [self.raise_inside] * 4 + [self.short_thread, self.in_thread, self.child]
+        actions += [self.command, self.ahead, self.fork, self.daemon, self.greenlets]
         while not self.stop.is_set():
             try:
                 random.choice(actions)()
@@ -181,6 +292,7 @@ def main(seconds: float) -> int:
     os.rmdir(RUN)
     for ns in soak.shared:
         ns.close()
+    rss = rss or [after["RSS KiB"]]
     third = max(1, len(rss) // 3)
     grown = sum(rss[-third:]) / third / (sum(rss[:third]) / third) - 1
     print(f"before {before}\nafter  {after}\nRSS, last third against first: {grown:+.1%}")

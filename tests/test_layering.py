@@ -25,6 +25,7 @@ C = [
     "core/fault.c",
     "core/internal.h",
     "core/error.c",
+    "core/process.c",
     "core/handle.c",
     "core/thread.c",
     "core/helper.c",
@@ -52,6 +53,7 @@ BINDING = [
     "python/switch.c",
     "python/follow.c",
     "python/guard.c",
+    "python/thread.c",
     "python/module.c",
 ]
 

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from statistics import median
 
 import pytest
 
 import netns
-from support import Capabilities, descriptors, ends, here, task_links
+import netns._pool
+from support import Capabilities, descriptors, ends, here, interrupt_at_random, task_links
 
 
 def fds() -> int:
@@ -184,3 +186,96 @@ def test_faster_than_making_one() -> None:
         made.append(time.thread_time_ns() - begin)
         ns.close()
     assert median(made) > 5 * median(taken)
+
+
+# A namespace that an interrupt dropped when it was taken.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.parametrize("size", [1, 3])
+def test_interrupted_takers(size: int) -> None:
+    """The pool is as large afterwards as before."""
+    taken = 0
+    before = descriptors()
+    with netns.pool(size) as pool:
+
+        def work() -> None:
+            nonlocal taken
+            pool.take().close()
+            taken += 1
+
+        for _ in interrupt_at_random(3, work):
+            pool.take().close()
+        await_ready(size, before)
+    assert taken
+
+
+def test_an_interrupt_while_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who wait for a namespace are told; no thread stays."""
+    new, caller = netns.new, threading.get_ident()
+    slow, busy, leaving, go = (threading.Event() for _ in range(4))
+
+    def slow_new() -> netns.NetNS:
+        if slow.is_set():
+            slow.clear()
+            busy.set()
+            leaving.wait(30)
+            time.sleep(0.2)
+            signal.pthread_kill(caller, signal.SIGINT)
+            go.wait(30)
+        return new()
+
+    monkeypatch.setattr(netns._pool, "new", slow_new)
+    told: SimpleQueue[object] = SimpleQueue()
+
+    def wait() -> None:
+        try:
+            while True:
+                pools[0].take().close()
+        except netns.ClosedError as error:
+            told.put(error)
+
+    pools: list[netns.Pool] = []
+    takers = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+
+    def be_interrupted() -> None:
+        with netns.pool(1) as entered:
+            pools.append(entered)
+            slow.set()
+            for taker in takers:
+                taker.start()
+            assert busy.wait(30)
+            leaving.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
+    go.set()
+    for _ in takers:
+        told.get(timeout=30)
+
+
+# Pools that an interrupt dropped between the end of __enter__ and the block.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_interrupted_anywhere() -> None:
+    threads, before = set(task_links()), descriptors()
+
+    def work() -> None:
+        with netns.pool(2) as pool:
+            pool.take().close()
+
+    for _ in interrupt_at_random(3, work):
+        pass
+    assert all(ends(tid) for tid in set(task_links()) - threads)
+    assert descriptors() == before
+
+
+def test_dropped_without_an_end() -> None:
+    threads = set(task_links())
+    pool = netns.pool(2)
+    pool.__enter__()
+    pool.take().close()
+    (worker,) = set(task_links()) - threads
+    del pool
+    assert ends(worker)

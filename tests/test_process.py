@@ -295,3 +295,97 @@ def test_dressed_threads_share_nothing_with_the_host(named: netns.NetNS) -> None
     seen = named.do_in_thread(mount)
     assert b" - tmpfs netns-test " in seen
     assert b" - tmpfs netns-test " not in Path("/proc/self/mountinfo").read_bytes()
+
+
+# What gevent and eventlet do, and others may: a thread's function runs on its creator's.
+PATCH = """
+import _thread, os, threading
+
+def start(function, args=(), kwargs={}, **options):
+    function(*args, **kwargs)
+    return _thread.get_ident()
+
+def joinable(function, *args, **options):
+    function()
+
+def patch():
+    _thread.start_new_thread = start
+    threading._start_new_thread = start
+    threading._start_joinable_thread = joinable
+
+def where():
+    return os.readlink("/proc/thread-self/ns/net"), os.readlink("/proc/thread-self/ns/mnt")
+"""
+USE = """
+home = where()
+with netns.new() as ns:
+    assert ns.do_in_thread(lambda host: where()) != home
+    assert ns.run(["true"]).returncode == 0
+    with netns.pool(1) as pool:
+        pool.take().close()
+    try:
+        ns.executor(1)
+    except netns.OrderError as error:
+        print(error)
+assert where() == home
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_where_threads_are_replaced(before: bool) -> None:
+    order = ["patch()", "import netns, netns._executor, netns._pool, netns._process"]
+    script = "\n".join([PATCH, *(order if before else reversed(order)), USE])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("start a thread: its workers would be greenlets"), done.stderr
+
+
+@pytest.mark.parametrize("at_exit", ["atexit.register(use)", "weakref.finalize(ns, use)"])
+def test_at_exit(at_exit: str) -> None:
+    script = f"""
+import atexit, netns, weakref
+ns = netns.new()
+
+def use():
+    assert ns.run(["true"]).returncode == 0
+    assert ns.popen(["true"]).wait() == 0
+    assert ns.do_in_thread(lambda host: netns.current() == ns)
+    with netns.pool(1) as pool:
+        pool.take().close()
+    ns.create_server(("127.0.0.1", 0)).close()
+    ns.close()
+    print("used")
+
+{at_exit}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("used\n", "")
+
+
+def test_when_the_interpreter_is_gone() -> None:
+    """No thread could run any more: refused, instead of waiting for it for ever."""
+    script = """
+import netns, os
+
+class Late:
+    def __init__(self):
+        self.ns = netns.new()
+        self.ns.run(["true"])
+
+    def __del__(self, OrderError=netns.OrderError, write=os.write):
+        try:
+            self.ns.run(["true"])
+        except OrderError as error:
+            write(1, str(error).encode())
+        self.ns.close()
+
+late = Late()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    expected = "start a thread: no thread can be started while the interpreter shuts down"
+    assert done.stdout == expected, done.stderr

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,13 @@ from netns._switch import enter_and_look
 from support import RUN, checked_on_a_thread, here, link
 
 
-def run(script: str, *args: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+def run(script: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, *args],
         capture_output=True,
         text=True,
         timeout=60,
-        **kwargs,  # type: ignore[call-overload]
+        **kwargs,
     )
 
 
@@ -188,18 +189,18 @@ def test_a_lock_held_by_somebody(name: str) -> None:
 
 
 def test_a_signal_ends_the_wait_for_a_lock(name: str) -> None:
-    class Late(Exception):
+    class LateError(Exception):
         pass
 
     def handler(*_: object) -> None:
-        raise Late
+        raise LateError
 
     fd = os.open(RUN, os.O_RDONLY)
     old = signal.signal(signal.SIGALRM, handler)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(Late):
+        with pytest.raises(LateError):
             netns.create(name)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -517,11 +518,9 @@ def test_delete_asks_before_it_unmounts(tmp_path: Path, target: str) -> None:
     with netns.create("whole", rundir=rundir) as ns:
         subprocess.run(["mount", "-o", "remount,bind,ro", rundir], check=True)
         try:
+            where = "whole" if target == "name" else rundir / "whole"
             with pytest.raises(netns.KernelError) as caught:
-                if target == "name":
-                    netns.delete("whole", rundir=rundir)
-                else:
-                    netns.delete(rundir / "whole")
+                netns.delete(where, rundir=rundir)
             assert caught.value.errno == errno.EROFS
             with netns.open("whole", rundir=rundir) as again:
                 assert again == ns

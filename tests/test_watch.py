@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import resource
@@ -10,13 +11,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import netns
-from support import mountinfo
+import netns._watch
+from support import descriptors, interrupt_at_random, mountinfo
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 
@@ -280,3 +283,100 @@ def test_closing(run: Path) -> None:
     unclosed = netns.watch(rundir=run)
     with pytest.warns(ResourceWarning, match="unclosed"):
         del unclosed
+
+
+class Trouble:
+    """The look at the names fails once, behind the wake-up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+        self.error: BaseException | None = None
+        look: Callable[..., dict[str, int]] = vars(netns._watch)["pinned"]
+
+        def pinned(*args: Any) -> dict[str, int]:
+            error, self.error = self.error, None
+            if error is not None:
+                raise error
+            return look(*args)
+
+        monkeypatch.setattr(netns._watch, "pinned", pinned)
+        self.to_come = error
+
+    def begin(self) -> None:
+        self.error = self.to_come
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "no descriptor"), KeyboardInterrupt()])
+def test_trouble_behind_the_wake_up_loses_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    trouble = Trouble(monkeypatch, error)
+
+    async def main() -> None:
+        assert await changes.__anext__() == ("appeared", "c")
+        netns.create("d", rundir=run).close()
+        trouble.begin()
+        with contextlib.suppress(OSError):
+            await changes.__anext__()
+        assert await changes.__anext__() == ("appeared", "d")
+
+    with netns.watch(timeout=10, rundir=run) as changes:
+        netns.create("a", rundir=run).close()
+        trouble.begin()
+        with pytest.raises(type(error)):
+            next(changes)
+        assert next(changes) == ("appeared", "a")
+        netns.create("b", rundir=run).close()
+        trouble.begin()
+        with pytest.raises(type(error)):
+            changes.pending()
+        assert next(changes) == ("appeared", "b")
+        netns.create("c", rundir=run).close()
+        if isinstance(error, Exception):  # the other ends the loop
+            asyncio.run(main())
+
+
+def test_no_descriptor_left_for_a_moment(run: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with netns.watch(timeout=10, rundir=run) as changes:
+        netns.create("a", rundir=run).close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4, hard))
+        try:
+            with pytest.raises(netns.KernelError):
+                next(changes)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert next(changes) == ("appeared", "a")
+
+
+# A watch that an interrupt dropped while it was made.
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_close_is_interrupted(run: Path) -> None:
+    """Once more closes what the first left."""
+    before = descriptors()
+    made: list[netns.Watch] = []
+
+    def work() -> None:
+        made.append(netns.watch(timeout=0, rundir=run))
+        made[-1].close()
+
+    for _ in interrupt_at_random(1, work):
+        for watch in made[-1:]:
+            watch.close()
+            with pytest.raises(netns.ClosedError):
+                next(watch)
+        assert descriptors() == before
+        made.clear()
+
+
+def test_without_standard_streams() -> None:
+    script = """
+import os, netns
+os.closerange(0, 3)
+with netns.watch(timeout=0) as changes:
+    list(changes)
+    low = [fd for fd in range(3) if os.path.lexists(f"/proc/self/fd/{fd}")]
+os._exit(len(low))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0

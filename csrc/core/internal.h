@@ -137,6 +137,19 @@ struct frame {
 };
 
 /*
+ * A forked child that sees what is written after sees what was written before.
+ * The thread sanitizer knows no fences, and no child either.
+ */
+static inline void netns__order_for_fork(void)
+{
+#ifdef __SANITIZE_THREAD__
+	atomic_signal_fence(memory_order_release);
+#else
+	atomic_thread_fence(memory_order_release);
+#endif
+}
+
+/*
  * frames is the stack of homes. There is always one frame more than depth,
  * whose home is the last known answer to where the thread is now, or NULL.
  *

@@ -41,10 +41,10 @@ static int make_room(struct thread *t, struct netns_error *err)
 	if (!frames)
 		return netns__fail(err, -ENOMEM, NETNS_STEP_ALLOCATE, NULL);
 	memcpy(frames, old, (t->depth + 1) * sizeof(*frames));
-	atomic_thread_fence(memory_order_release);
+	netns__order_for_fork();
 	t->frames = frames;
 	t->room = room;
-	atomic_thread_fence(memory_order_release);
+	netns__order_for_fork();
 	free(old);
 	return 0;
 }
@@ -56,7 +56,7 @@ static int64_t push_frame(struct thread *t, bool moved)
 	frame->guard = (int64_t)t->serial << 32 | ++t->guards;
 	frame->moved = moved;
 	frame[1].home = NULL;
-	atomic_signal_fence(memory_order_release);
+	netns__order_for_fork();
 	t->depth++;
 	return frame->guard;
 }
@@ -67,7 +67,7 @@ static void pop_frame(struct thread *t)
 	struct netns *next = *next_home(t);
 
 	t->depth--;
-	atomic_signal_fence(memory_order_release);
+	netns__order_for_fork();
 	netns_unref(next);
 }
 

@@ -54,18 +54,12 @@ static void discard_thread(struct thread *t)
 	free(t);
 }
 
-/* What is written before is seen by a forked child that sees what comes after. */
-static void order_for_fork(void)
-{
-	atomic_thread_fence(memory_order_release);
-}
-
 void netns__set_home(struct netns **home, struct netns *ns)
 {
 	struct netns *old = *home;
 
 	*home = ns;
-	order_for_fork();
+	netns__order_for_fork();
 	netns_unref(old);
 }
 
@@ -73,7 +67,7 @@ static void link_thread(struct thread *t)
 {
 	t->next = threads;
 	t->previous = NULL;
-	order_for_fork();
+	netns__order_for_fork();
 	if (threads)
 		threads->previous = t;
 	threads = t;
@@ -87,7 +81,7 @@ static void unlink_thread(struct thread *t)
 		threads = t->next;
 	if (t->next)
 		t->next->previous = t->previous;
-	order_for_fork();
+	netns__order_for_fork();
 }
 
 /*

@@ -67,4 +67,8 @@ PyObject *netns__py_guard(PyObject *module, PyObject *handle);
 PyObject *netns__py_tour_guard(PyObject *module, PyObject *unused);
 int netns__py_add_guard(PyObject *module);
 
+/* thread.c */
+
+PyObject *netns__py_start_thread(PyObject *module, PyObject *fn);
+
 #endif

@@ -64,6 +64,7 @@ static PyMethodDef functions[] = {
 	{ "rundir", rundir, METH_NOARGS, NULL },
 	{ "keep_gil", netns__py_keep_gil, METH_O, NULL },
 	{ "forget_host", netns__py_forget_host, METH_NOARGS, NULL },
+	{ "start_thread", netns__py_start_thread, METH_O, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 
