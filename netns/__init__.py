@@ -87,29 +87,6 @@ _MODULES = {
 }
 __all__ = sorted(" ".join(_MODULES.values()).split())
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # for programs that pack what they see imported, as PyInstaller does
-    import _cffi_backend
-
-    from . import (
-        _asyncio,
-        _cli,
-        _create,
-        _discover,
-        _errors,
-        _executor,
-        _handle,
-        _pool,
-        _process,
-        _socket,
-        _switch,
-        _threads,
-        _types,
-        _watch,
-    )
-
-del TYPE_CHECKING
-
 
 def __getattr__(name: str) -> object:
     for module, names in _MODULES.items():

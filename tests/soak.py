@@ -24,13 +24,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-try:
-    greenlet: Any = import_module("greenlet")
-except ImportError:
-    greenlet = None
 
 RUN = tempfile.mkdtemp(prefix="netns-soak-")
 os.environ["NETNS_RUN_DIR"] = RUN
@@ -38,6 +34,7 @@ os.environ["NETNS_RUN_DIR"] = RUN
 import netns  # noqa: E402
 from support import descriptors, ends, here, nsfs_mounts, task_links  # noqa: E402
 
+greenlet: Any = import_module("greenlet") if find_spec("greenlet") else None
 WORKERS = 4
 NAMES = [f"soak-{i}" for i in range(8)]
 VICTIM = """

@@ -16,7 +16,6 @@ from statistics import median
 import pytest
 
 import netns
-import netns._pool
 from support import Capabilities, descriptors, ends, here, interrupt_at_random, task_links
 
 
@@ -225,7 +224,7 @@ def test_an_interrupt_while_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             go.wait(30)
         return new()
 
-    monkeypatch.setattr(netns._pool, "new", slow_new)
+    monkeypatch.setattr("netns._pool.new", slow_new)
     told: SimpleQueue[object] = SimpleQueue()
 
     def wait() -> None:
