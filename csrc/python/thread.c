@@ -56,8 +56,8 @@ PyObject *netns__py_start_thread(PyObject *module, PyObject *fn)
 	PyThread_acquire_lock(start.begun, WAIT_LOCK);
 	/* PYTHREAD_INVALID_THREAD_ID, which the limited API does not name */
 	if (PyThread_start_new_thread(run, &start) != (unsigned long)-1) {
-		Py_BEGIN_ALLOW_THREADS
-		PyThread_acquire_lock(start.begun, WAIT_LOCK);
+		Py_BEGIN_ALLOW_THREADS PyThread_acquire_lock(start.begun,
+							     WAIT_LOCK);
 		Py_END_ALLOW_THREADS
 	}
 	PyThread_release_lock(start.begun);
