@@ -7,7 +7,7 @@ from typing import NamedTuple
 FLOOR, C, OURS, GIL = "C floor", "netns from C", "netns", "netns, keep_gil"
 SINGLY, COMPILED = "netns, one by one", "compiled module alone"
 CNI, VISHVANANDA, SETNS, PYROUTE2 = "Go CNI", "Go vishvananda", "os.setns", "pyroute2"
-PYPI_NETNS, PYPI_NSENTER = "PyPI netns", "PyPI nsenter"
+PYPI_NETNS, PYPI_NSENTER = "package netns 1.0", "package nsenter"
 IP, NSENTER, LSNS, PLAIN = "ip netns", "nsenter(1)", "lsns", "plain Python"
 
 
@@ -135,37 +135,35 @@ def at_most(
 
 
 TARGETS: list[Target | Limit] = [
-    at_most("do", 1.15, FLOOR),
-    Target("do", 8, CNI),
-    Target("do", 2, VISHVANANDA),
-    Target("do_free", 8, CNI),
-    Target("do_free", 2, VISHVANANDA),
-    at_most("enter", 1.30, FLOOR),
-    Target("enter", 1.5, SETNS),
-    Target("enter", 5, PYROUTE2),
-    Target("inside", 20, CNI),
-    at_most("visit", 1.20, FLOOR),
-    Target("visit", 25, CNI),
-    at_most("socket", 1.15, FLOOR, beside=("wrap", PLAIN)),
-    Target("socket", 200, PYROUTE2),
+    at_most("do", 1.25, FLOOR),
+    Target("do", 4.5, CNI),
+    Target("do", 1.4, VISHVANANDA),
+    Target("do", 1.4, SETNS),
+    at_most("enter", 1.25, FLOOR),
+    Target("enter", 3.8, PYROUTE2),
+    Target("inside", 12, CNI),
+    at_most("visit", 1.15, FLOOR),
+    Target("visit", 16, CNI),
+    at_most("socket", 1.10, FLOOR, beside=("wrap", PLAIN)),
+    Target("socket", 175, PYROUTE2),
     at_most("sockets", 1.10, FLOOR, C),
     at_most("sockets", 1.10, FLOOR, beside=("wrap", PLAIN)),
-    Target("sockets", 250, PYROUTE2),
+    Target("sockets", 380, PYROUTE2),
+    Target("open", 1, CNI),
     at_most("new", 1.05, FLOOR),
     Target("new", 1.5, CNI),
-    at_most("create", 1.07, FLOOR),
+    at_most("create", 1.10, FLOOR),
     Target("create", 1.5, CNI),
-    Target("create", 4, PYROUTE2),
-    Target("delete", 3, SINGLY),
-    Limit("take", 50e-6),
-    Target("take", 10, OURS, against_operation="new"),
-    at_most("discover", 1.15, FLOOR),
+    Target("create", 7, PYROUTE2),
+    Target("delete", 5, SINGLY),
+    Limit("take", 15e-6),
+    Target("take", 20, OURS, against_operation="new"),
+    at_most("discover", 1.05, FLOOR),
     Target("discover", 10, LSNS),
-    Target("discover", 4, PYROUTE2),
     at_most("step", 1.1, OURS, other="enter_step"),
     at_most("bystander", 1.1, PLAIN, other="step"),
-    at_most("import", 1.5, COMPILED),
-    Target("import", 100, PYROUTE2),
-    at_most("beside", 3, OURS, GIL, "do"),
+    at_most("import", 1.3, COMPILED),
+    Target("import", 130, PYROUTE2),
+    at_most("beside", 2, OURS, GIL, "do"),
     Target("beside", 15, SETNS, of=GIL),
 ]

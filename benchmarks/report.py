@@ -173,13 +173,6 @@ def page(results: dict[str, Any]) -> str:
         else "",
         f"{machine}\n",
         "![Medians by operation](performance.svg)\n",
-        "## Targets\n",
-        "Ratios are medians of the rounds' ratios, in brackets the middle half of them."
-        " Where the C floor itself, the least calls known, without a library, is not so much"
-        " faster than a peer, a library can hardly be.\n",
-        table(["operation", "target", "measured", "C floor", "met"], judgements),
-        "## Absent\n",
-        "".join(f"- {name}: {reason}\n" for name, reason in absent.items()) or "Nobody.\n",
         "## Operations\n",
         "A contestant that is not listed has no such operation.\n",
     ]
@@ -191,6 +184,15 @@ def page(results: dict[str, Any]) -> str:
             parts += [f"{count} rounds.\n", table(head, rows(operation))]
         else:
             parts += ["Nobody has it.\n"]
+    parts += [
+        "## Targets\n",
+        "Ratios are medians of the rounds' ratios, in brackets the middle half of them."
+        " Where the C floor itself, the least calls known, without a library, is not so much"
+        " faster than a peer, a library can hardly be.\n",
+        table(["operation", "target", "measured", "C floor", "met"], judgements),
+        "## Absent\n",
+        "".join(f"- {name}: {reason}\n" for name, reason in absent.items()) or "Nobody.\n",
+    ]
     return "\n".join(part for part in parts if part)
 
 
