@@ -577,7 +577,7 @@ def test_only_an_unsure_return_takes_a_thread(ns: netns.NetNS) -> None:
             ns.do_in_thread(lambda host: None)
             assert seen
         finally:
-            threading.setprofile(None)  # type: ignore[arg-type]
+            threading.setprofile(None)
 
     checked_on_a_thread(run)
 
