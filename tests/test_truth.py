@@ -312,6 +312,9 @@ def test_a_guard_in_a_variable_goes_home_when_dropped(ns: netns.NetNS) -> None:
     assert here() == home
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="3.9 may call a handler before __exit__ has begun"
+)
 def test_a_signal_between_enter_and_the_block(
     ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,10 +390,12 @@ except ImportError:
     import _xxsubinterpreters as si
 if sys.argv[1] == "main":
     import netns
-try:
-    sub = si.create("legacy")
-except TypeError:
-    sub = si.create(isolated=False)
+for how in (("legacy",), {}), ((), {"isolated": False}), ((), {}):
+    try:
+        sub = si.create(*how[0], **how[1])
+        break
+    except TypeError:
+        pass
 code = '''
 try:
     import netns
@@ -398,7 +403,7 @@ try:
 except ImportError as error:
     print("main interpreter only" in str(error), flush=True)
 '''
-getattr(si, "run_string", None) and si.run_string(sub, code) or si.exec(sub, code)
+getattr(si, "run_string", getattr(si, "exec", None))(sub, code)
 si.destroy(sub)
 import netns
 with netns.new() as ns, ns.enter():
