@@ -155,7 +155,8 @@ class Operations:
         netns.discover()
 
     def discover_and_open(self) -> None:
-        netns.discover()[0].open().close()
+        me = os.getpid()
+        next(each for each in netns.discover() if me in each.pids).open().close()
 
     def properties(self) -> None:
         _ = self.ns.ino, self.ns.cookie, self.ns.nsid, self.ns.owner_uid, repr(self.ns)
