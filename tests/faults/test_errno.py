@@ -188,7 +188,7 @@ class Stage:
         for path in (files / "hosts", files / "resolv.conf", Path("/etc/resolv.conf")):
             path.touch()
 
-    def dress(self) -> None:
+    def setup_exec(self) -> None:
         call(lib.netns_setup_exec, self.taken.encode())
 
     def tour(self) -> None:
@@ -353,8 +353,8 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "socket, a thread's first": ("nothing", "make_socket", "nothing"),
     "sockets": ("warm", "make_sockets", "nothing"),
     "tour": ("warm", "tour", "nothing"),
-    "dress": ("nothing", "dress", "nothing"),
-    "dress, files too": ("own_etc", "dress", "nothing"),
+    "setup_exec": ("nothing", "setup_exec", "nothing"),
+    "setup_exec, files too": ("own_etc", "setup_exec", "nothing"),
     "set": ("warm", "set", "nothing"),
     "new": ("nothing", "new", "nothing"),
     "create": ("nothing", "create", "clean"),
