@@ -8,6 +8,7 @@ import sys
 from ._call import Handle, lib, native
 from ._errors import Error, NotPermittedError, from_native, wrong_type
 from ._lazy import _types as t
+from ._native import guard
 from ._switch import CHECK_RETURN, tour
 from ._threads import has_files, is_green
 
@@ -25,19 +26,20 @@ def make_inside(
     ns: t.Any, make: t.Callable[..., socket.socket], *args: t.Any, **kwargs: t.Any
 ) -> socket.socket:
     """The socket that make(host, ...) gives inside; closed if the thread can't come home."""
-    made: list[socket.socket] = []
-
-    def body(host: object) -> socket.socket:
-        made.append(make(host, *args, **kwargs))
-        return made[0]
-
+    sock = None
     try:
-        sock: socket.socket = ns.do(body)
-    except BaseException:
-        for sock in made:
+        with guard(ns) as host:
+            sock = make(host, *args, **kwargs)
+        return sock
+    except BaseException as error:
+        if sock is not None:
             sock.close()
-        raise
-    return sock
+        refused = isinstance(error, NotPermittedError) and error.step == CHECK_RETURN
+        if not refused or sock is not None:
+            raise
+    # The thread would not be allowed to return: another one goes.
+    made: socket.socket = ns.do_in_thread(make, *args, **kwargs)
+    return made
 
 
 def create_connection(
