@@ -259,7 +259,7 @@ int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err);
  * netns_from_socket - the namespace that a socket lives in
  *
  * Errors, with NETNS_STEP_OPEN_SOCKET: EBADF; ENOTSOCK; EPERM; ENOTTY (the kind
- * of socket, or the kernel, does not tell).
+ * of socket does not tell, or the kernel: before Linux 4.10).
  * Privilege: CAP_NET_ADMIN in the user namespace that owns the namespace.
  * Source: SIOCGSKNS, Linux 4.10, c62cce2caee5.
  */

@@ -62,6 +62,8 @@ static const struct fault {
 	  { EACCES, EBUSY, EIO, EISDIR, ELOOP, ENOENT, ENOMEM, EPERM, EROFS } },
 	{ "flock", { EINTR, ENOLCK, EWOULDBLOCK } },
 	{ "read", { EINTR, EINVAL, EIO, ENOMEM } },
+	{ "lseek", { EBADF, EINVAL } },
+	{ "poll", { EINTR, ENOMEM } },
 	{ "getdents64", { ENOENT, ENOMEM } },
 	{ "socket", { EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM } },
 	{ "getsockopt", { ENOPROTOOPT, ENOMEM } },

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handles on namespaces that exist: opened, and checked for their type. */
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,22 +17,79 @@ static int is_nsfs(int fd)
 	return ret < 0 ? ret : (unsigned long)sf.f_type == SYS_NSFS_MAGIC;
 }
 
+#define ATTRIBUTE_FD 3 /* NETNSA_FD; old headers lack it, and the next */
+#ifndef RTM_GETNSID
+#define RTM_GETNSID 90
+#endif
+
+/* Returns what rtnetlink says of a request for the id of a namespace. */
+static int request_id(int sock, int fd)
+{
+	struct {
+		struct nlmsghdr head;
+		struct rtgenmsg generic;
+		char pad[3];
+		struct nlattr attribute;
+		int fd;
+	} request = { .head = { .nlmsg_len = sizeof(request),
+				.nlmsg_type = RTM_GETNSID,
+				.nlmsg_flags = NLM_F_REQUEST },
+		      .attribute = { .nla_len = sizeof(request.attribute) +
+						sizeof(fd),
+				     .nla_type = ATTRIBUTE_FD },
+		      .fd = fd };
+	struct {
+		struct nlmsghdr head;
+		int error;
+		char rest[64];
+	} answer = { .error = 0 };
+	int ret;
+
+	do {
+		ret = sys_send(sock, &request, sizeof(request));
+	} while (ret == -EINTR);
+	if (ret < 0)
+		return ret;
+	do {
+		ret = sys_read(sock, &answer, sizeof(answer));
+	} while (ret == -EINTR);
+	if (ret < 0)
+		return ret;
+	return answer.head.nlmsg_type == NLMSG_ERROR ? answer.error : 0;
+}
+
 /*
- * Before NS_GET_NSTYPE (Linux 4.11) only the text of a link tells the type, and
- * the link to a mounted namespace has its path for a text. Such a namespace
- * passes here: setns(2), which expects a network namespace, refuses any other.
+ * types before NS_GET_NSTYPE (Linux 4.11)
+ *
+ * Problem: the text of a link tells the type, but the link to a mounted
+ * namespace has its path for a text.
+ * Rejected: /proc/self/mountinfo, which lacks the mounts of other mount
+ * namespaces; setns(2), which moves the thread if the type is right.
+ * Solution: rtnetlink, asked for the id of a namespace (Linux 4.0), refuses one
+ * of another type with EINVAL. That needs no privilege and changes nothing.
  */
+static int ask_rtnetlink_for_type(int fd)
+{
+	int ret, sock = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	if (sock < 0)
+		return sock;
+	ret = request_id(sock, fd);
+	sys_close(sock);
+	if (ret == -EINVAL)
+		return 0;
+	return ret < 0 ? ret : CLONE_NEWNET;
+}
+
 static int read_type_from_link(int fd)
 {
 	char path[FD_PATH_SIZE], text[8];
 	int ret = sys_readlinkat(AT_FDCWD, netns__fd_path(path, fd), text,
 				 sizeof(text));
 
-	if (ret < 0)
-		return ret;
-	return text[0] == '/' || (ret > 5 && !memcmp(text, "net:[", 5))
-		     ? CLONE_NEWNET
-		     : 0;
+	if (ret < 0 || text[0] == '/')
+		return ask_rtnetlink_for_type(fd);
+	return ret > 5 && !memcmp(text, "net:[", 5) ? CLONE_NEWNET : 0;
 }
 
 /* For a file of nsfs: 0, or -EINVAL for a namespace of another type. */
@@ -282,6 +341,12 @@ int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
 	if (!ret)
 		ret = S_ISSOCK(st.st_mode) ? sys_ioctl_fd(fd, SYS_SIOCGSKNS)
 					   : -ENOTSOCK;
+	/*
+	 * Linux before 4.10 takes the request for one about a device, whose
+	 * name it looks for at the argument, NULL.
+	 */
+	if (ret == -EFAULT)
+		ret = -ENOTTY;
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_OPEN_SOCKET, NULL);
 	return netns__wrap(ret, ns, err);

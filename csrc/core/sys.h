@@ -19,6 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -184,6 +185,23 @@ static inline int sys_read(int fd, void *buf, size_t size)
 {
 	FAULT("read");
 	return SYS_RESULT(syscall(SYS_read, fd, buf, size));
+}
+
+static inline int sys_rewind(int fd)
+{
+	FAULT("lseek");
+	return SYS_RESULT(lseek(fd, 0, SEEK_SET));
+}
+
+/* The events that there are now. */
+static inline int sys_poll(int fd, short events)
+{
+	struct pollfd polled = { .fd = fd, .events = events };
+	int ret;
+
+	FAULT("poll");
+	ret = SYS_RESULT(poll(&polled, 1, 0));
+	return ret < 0 ? ret : polled.revents;
 }
 
 /*

@@ -8,6 +8,7 @@
 
 #define READ_SIZE  ((size_t)8192) /* the kernel gives a page at a time */
 #define FIRST_SIZE ((size_t)65536)
+#define READINGS   8
 
 struct mount {
 	uint32_t id, parent;
@@ -16,10 +17,14 @@ struct mount {
 	size_t dir_size; /* of the path, without the last '/' and the name */
 };
 
-/* /proc/thread-self/mountinfo: a thread may have mounts of its own. */
+/*
+ * A mount table, /proc/thread-self/mountinfo: a thread may have mounts of its
+ * own.
+ */
 struct text {
 	char *bytes;
 	size_t size, room;
+	bool is_mixed; /* of several readings: lines twice, and out of date */
 };
 
 struct table {
@@ -43,7 +48,7 @@ static int make_text_room(struct text *text)
 	return 0;
 }
 
-static int read_text(int fd, struct text *text)
+static int read_once(int fd, struct text *text)
 {
 	int ret;
 
@@ -60,6 +65,62 @@ static int read_text(int fd, struct text *text)
 	} while (ret > 0);
 	text->bytes[text->size] = '\0';
 	return ret;
+}
+
+/* Whether a mount came or went since the table was opened, or asked about. */
+static int is_changed(int fd)
+{
+	int ret;
+
+	do {
+		ret = sys_poll(fd, POLLPRI);
+	} while (ret == -EINTR);
+	return ret < 0 ? ret : (ret & POLLPRI) != 0;
+}
+
+/* Linux 5.8 has both the ids of mounts and the reading of tables whole. */
+static bool is_read_whole(void)
+{
+	struct sys_statx sx = { 0 };
+
+	return !sys_locate(AT_FDCWD, "/", 0, &sx) &&
+	       (sx.mask & SYS_STATX_MNT_ID);
+}
+
+/*
+ * whole tables
+ *
+ * Problem: the kernel gives a page at a time and, before Linux 5.8, finds its
+ * way back by counting: when a mount goes in between, one that stays is left
+ * out (9f6c61f96f2d, proc/mounts: add cursor).
+ * Rejected: reading all at once, which the kernel does not do; a copy of the
+ * mount namespace, which needs privilege and is slow.
+ * Solution: poll(2) tells whether the table changed, and then it is read again.
+ * Where it changes all the time, the lines of all readings are taken together:
+ * a mount that stays would have to be left out of each. Whether a mount of
+ * these is still there is asked of its path.
+ */
+static int read_text(int fd, struct text *text)
+{
+	size_t start;
+	int ret, readings = 0;
+
+	do {
+		start = text->size;
+		ret = readings ? sys_rewind(fd) : 0;
+		if (!ret)
+			ret = read_once(fd, text);
+		if (!ret)
+			ret = is_changed(fd);
+		if (ret > 0)
+			ret = !is_read_whole();
+	} while (ret > 0 && ++readings < READINGS);
+	text->is_mixed = ret > 0;
+	if (!ret) {
+		text->size -= start;
+		memmove(text->bytes, text->bytes + start, text->size + 1);
+	}
+	return ret < 0 ? ret : 0;
 }
 
 static bool is_octal(const char *digits)
@@ -310,6 +371,9 @@ int netns__scan_mounts(struct mounts *mounts)
 	sys_close(fd);
 	if (!ret)
 		ret = parse_table(&table, text.bytes, mounts->nsfs);
+	/* Which mount covers another is then asked of the paths alone. */
+	if (text.is_mixed)
+		table.parent_count = 0;
 	if (!ret)
 		ret = list_mounts(&table, mounts);
 	free(table.mounts);

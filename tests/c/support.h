@@ -14,7 +14,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -117,6 +119,26 @@ static inline uint64_t where_is_thread(pid_t tid)
 
 	snprintf(link, sizeof(link), "/proc/self/task/%d/ns/net", tid);
 	return where_is(link);
+}
+
+/*
+ * What a test needs of the kernel is asked of the kernel: a request that it has
+ * gives 0 or more, maybe a descriptor.
+ */
+#define NS_GET_NSTYPE		_IO(0xb7, 3)
+#define PIDFD_GET_NET_NAMESPACE _IO(0xff, 4)
+#define SIOCGSKNS		0x894c
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+static inline bool has_request(int fd, unsigned long request)
+{
+	int ret = ioctl(fd, request, 0);
+
+	if (ret > 2 && request != NS_GET_NSTYPE)
+		close(ret);
+	return ret >= 0;
 }
 
 static inline pid_t thread_id(void)

@@ -296,7 +296,7 @@ static void test_rootless(void)
 	int status = run_rootless("test_do", ROOTLESS);
 
 	if (status < 0)
-		skip("no user namespaces here: %s", strerror(errno));
+		skip("needs CLONE_NEWUSER: %s", strerror(errno));
 	else
 		ok(status == 0,
 		   "do: where the return would be refused, a thread made for it");

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What fails, at which step, and what is left: nothing. Stranded threads. */
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -135,7 +134,7 @@ static void test_rundir(void)
 	   "rundir: the user's, but not for whom /var/run belongs to");
 	status = in_child(find_rundir_as_nobody, NULL);
 	if (status == CANNOT)
-		skip("there is but one user here");
+		skip("needs a second user");
 	else
 		ok(status == 0, "rundir: the user's");
 	unsetenv("XDG_RUNTIME_DIR");
@@ -540,7 +539,7 @@ static void test_rootless(void)
 	int status = run_rootless("test_errors", ROOTLESS);
 
 	if (status < 0)
-		skip("no user namespaces here: %s", strerror(errno));
+		skip("needs CLONE_NEWUSER: %s", strerror(errno));
 	else
 		ok(status == 0,
 		   "no way back: enter is refused before the thread leaves");
@@ -551,7 +550,7 @@ static void test_rootless(void)
 static uint64_t where_without_proc(void)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int ns = ioctl(fd, 0x894c /* SIOCGSKNS */);
+	int ns = ioctl(fd, SIOCGSKNS);
 	struct stat st = { 0 };
 
 	fstat(ns, &st);
@@ -614,11 +613,10 @@ static int do_without_proc(void *argument)
 static bool has_pidfd_ioctl(void)
 {
 	int pidfd = (int)syscall(434 /* pidfd_open */, getpid(), 0);
-	int ns = ioctl(pidfd, _IO(0xff, 4) /* PIDFD_GET_NET_NAMESPACE */, 0);
+	bool has = has_request(pidfd, PIDFD_GET_NET_NAMESPACE);
 
-	close(ns);
 	close(pidfd);
-	return ns >= 0;
+	return has;
 }
 
 static void test_without_proc(void)
@@ -626,7 +624,7 @@ static void test_without_proc(void)
 	struct netns *ns[2] = { make_namespace(), make_namespace() };
 
 	if (!has_pidfd_ioctl())
-		skip("no PIDFD_GET_NET_NAMESPACE here");
+		skip("needs PIDFD_GET_NET_NAMESPACE (Linux 6.11)");
 	else
 		ok(in_child(do_without_proc, ns) == 0,
 		   "without /proc: current, enter, leave, open, create, delete");
