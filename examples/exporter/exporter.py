@@ -84,7 +84,9 @@ class Counters:
         self.snmp = self.conntrack = -1
         self.links = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         try:
-            ns.do(self.open_files)
+            # Before Linux 5.0 a thread that has such a file open gets the same file
+            # again in another namespace. A new thread has none.
+            ns.do_in_thread(self.open_files)
         except BaseException:
             self.close()
             raise
