@@ -111,7 +111,7 @@ class Found:
         """As `NetNS.owner_uid`; None also where it is gone or may not be opened.
 
         Asked when first used, which takes a handle for a moment: more than
-        finding the namespace did.
+        finding the namespace did. Since: Linux 4.11.
         """
         try:
             return self._owner_uid

@@ -130,6 +130,12 @@ _NOT_A_NAMESPACE = {
     lib.NETNS_STEP_OPEN_SOCKET: {_errno.EBADF, _errno.ENOTSOCK},
     lib.NETNS_STEP_OPEN_RUNDIR: {_errno.ENOTDIR, _errno.ELOOP},
 }
+_TOO_OLD = {
+    (lib.NETNS_STEP_OPEN_SOCKET, _errno.ENOTTY): (
+        "this kind of socket or kernel does not tell (needs Linux 4.10)"
+    ),
+    (lib.NETNS_STEP_ASK_COOKIE, _errno.ENOPROTOOPT): "this kernel has none (needs Linux 5.14)",
+}
 _WHY = {
     lib.NETNS_STEP_CHECK_ARGUMENT: "not a name (1 to 255 bytes, no '/', not '.' or '..') or path",
     lib.NETNS_STEP_CHECK_STRANDED: "this thread could not be brought home earlier",
@@ -198,7 +204,7 @@ def _process_name(pid: str) -> str:
 def from_native(errno: int, step: int, path: bytes) -> Error:
     """The exception for a failed native call."""
     kind: type[Error]
-    why = ""
+    why = _TOO_OLD.get((step, errno), "")
     if step in _BY_STEP and errno != _errno.ENAMETOOLONG:
         kind = _BY_STEP[step]
         why = _WHY.get(step, "")

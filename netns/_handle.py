@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from errno import ENOTTY
 from os import fsdecode
 from sys import modules
 
 from ._call import call, directory, encode, ffi, lib, native, number, slot
-from ._errors import NotPermittedError, closed, wrong_type
+from ._errors import KernelError, NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
 from ._native import Guard, Handle, forget_host, guard, hand_over_async
@@ -453,8 +454,9 @@ class NetNS(Handle):
     def cookie(self) -> int:
         """The kernel's number for the namespace, which it never gives again.
 
-        A socket made inside tells it. Needs Linux 5.14, and the right to enter
-        the namespace unless the calling thread is in it.
+        Before Linux 6.18 a socket made inside tells it, which needs the right to
+        enter the namespace unless the calling thread is in it. On a kernel that
+        has none it raises `KernelError` (ENOPROTOOPT). Since: Linux 5.14.
         """
         cookie = ffi.new("uint64_t *")
         call(lib.netns_cookie, native(self), cookie)
@@ -465,11 +467,16 @@ class NetNS(Handle):
         """The user id of the creator of the user namespace that owns this one.
 
         As the caller's user namespace maps it. None if the kernel does not tell:
-        the owner is neither the caller's user namespace nor a descendant of it.
+        the owner is neither the caller's user namespace nor a descendant of it,
+        or the kernel is an older one. Since: Linux 4.11.
         """
         try:
             return call(lib.netns_owner_uid, native(self))
         except NotPermittedError:
+            return None
+        except KernelError as error:
+            if error.errno != ENOTTY:  # as before Linux 4.11
+                raise
             return None
 
     @property
@@ -479,7 +486,7 @@ class NetNS(Handle):
         rtnetlink names the peers of devices by these ids. Setting it assigns an
         id for good; -1 lets the kernel choose. It raises `ExistsError` if there is
         one already or the id is in use, and needs CAP_NET_ADMIN over the calling
-        thread's namespace.
+        thread's namespace. Since: Linux 4.9.
         """
         nsid = ffi.new("int32_t *")
         call(lib.netns_get_nsid, native(self), nsid)

@@ -6,12 +6,15 @@ import ctypes
 import os
 import random
 import signal
+import socket
 import sysconfig
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 import netns
 
@@ -88,6 +91,21 @@ def on_a_thread(call: Callable[[], object]) -> None:
     thread.join()
     assert ends(str(thread.native_id))
 
+
+def socket_answers(ask: Callable[[socket.socket], object]) -> bool:
+    """Whether the kernel has what is asked of a socket."""
+    with socket.socket() as sock:
+        try:
+            ask(sock)
+        except OSError:
+            return False
+        return True
+
+
+needs_cookies = pytest.mark.skipif(
+    not socket_answers(lambda sock: sock.getsockopt(socket.SOL_SOCKET, 71, 8)),
+    reason="needs SO_NETNS_COOKIE (Linux 5.14)",
+)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000

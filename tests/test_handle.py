@@ -24,6 +24,7 @@ from support import (
     checked_on_a_thread,
     descriptors,
     here,
+    needs_cookies,
     nsfs_mounts,
     task_links,
 )
@@ -388,6 +389,7 @@ def test_from_socket(ns: netns.NetNS, tmp_path: Path) -> None:
         netns.from_socket(inside)  # closed: its descriptor is -1
 
 
+@needs_cookies
 def test_cookies_are_of_the_namespace(ns: netns.NetNS) -> None:
     with (
         netns.new() as other,
@@ -401,6 +403,7 @@ def test_cookies_are_of_the_namespace(ns: netns.NetNS) -> None:
         assert int.from_bytes(cookie, sys.byteorder) == ns.cookie
 
 
+@needs_cookies
 def test_ones_own_cookie_needs_no_privilege() -> None:
     script = "import netns; ns = netns.current(); print(ns.cookie); ns.close()"
     run = subprocess.run(

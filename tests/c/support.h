@@ -27,7 +27,9 @@
 #include "tap.h"
 
 /* A program that hangs ends by itself. */
+#ifndef SECONDS
 #define SECONDS 60
+#endif
 
 static inline void limit_child(void)
 {
