@@ -16,11 +16,14 @@ on a newer one. --write puts the table into docs/kernels.md.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,7 +60,10 @@ FEATURES = {
     "listns": ("6.19", "not used"),
 }
 # The parts of the Python suite that touch the kernel most, within the time.
-TESTS = words("test_kernels test_nsid")
+TESTS = words("test_kernels test_nsid test_create test_handle test_discover test_switch")
+TOO_LONG = [
+    "test_nsid.py::test_more_than_one_answer_holds",  # makes 600 namespaces
+]
 
 
 class Result(NamedTuple):
@@ -148,12 +154,20 @@ def row(result: Result) -> list[str]:
         result.release,
         f"{result.passed['c']}",
         f"{result.passed.get('python', '–')}",
+        f"{result.seconds:.0f}",
         f"{len(result.bad)} failed{skipped}",
         ", ".join(lacks) or "nothing",
     ]
 
 
-HEAD = ["Kernel", "Core tests passed", "Python tests passed", "Others", "Lacks (since Linux)"]
+HEAD = [
+    "Kernel",
+    "Core tests passed",
+    "Python tests passed",
+    "Seconds",
+    "Others",
+    "Lacks (since Linux)",
+]
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -166,7 +180,8 @@ def answer(said: str | None) -> str:
     return "–" if said is None else "yes" if said == "ok" else "no"
 
 
-def page(results: list[Result], since: dict[str, str], absent: list[str]) -> str:
+def page(run: Run) -> str:
+    results, since = run.in_order(), run.options.since
     releases = [result.release for result in results]
     features = [
         [f"`{name}`", first, *("yes" if r.features.get(name) else "no" for r in results), without]
@@ -183,7 +198,8 @@ def page(results: list[Result], since: dict[str, str], absent: list[str]) -> str
         "them. It was tested on these kernels; `tox -e kernels` boots them in QEMU, runs the\n"
         "tests and writes this page (`tox -e kernels -- --write`).\n\n"
         + table(HEAD, [row(result) for result in results])
-        + "".join(f"\nNot run: {each}.\n" for each in absent)
+        + f"\nAll of it took {max(1, round(run.seconds / 60))} minutes.\n"
+        + "".join(f"\nNot run: {each}.\n" for each in [NO_PACKAGE, *run.absent])
         + "\n## What they have\n\n"
         "Asked of the kernel by the calls themselves. `proc_net_follows` and\n"
         "`mountinfo_cursor` are behaviour that has no call of its own.\n\n"
@@ -194,19 +210,88 @@ def page(results: list[Result], since: dict[str, str], absent: list[str]) -> str
     )
 
 
-def run_one(name: str, options: argparse.Namespace, machine: Machine, work: Path) -> Result:
+def run_one(name: str, options: argparse.Namespace, work: Path) -> Result:
     path = Path(name) if "/" in name else kernel(name, options.arch)
     if not path.exists():
         raise AbsentError(f"no such kernel: {path}")
-    packed = initrd(machine, path, work / "programs", work, options.disk is not None)
-    log = cache() / f"{re.sub('[^A-Za-z0-9.]+', '-', name).strip('-')}-{options.arch}.log"
+    own = work / re.sub("[^A-Za-z0-9.]+", "-", name).strip("-")
+    own.mkdir()
+    packed = initrd(options.machine, path, work / "programs", own, options.disk is not None)
+    log = cache() / f"{own.name}-{options.arch}.log"
     begun = time.monotonic()
-    boot(machine, path, packed, options.disk, options.seconds, log)
-    said = log.read_text(errors="replace").replace("\r", "")
-    try:
-        return judge(said, time.monotonic() - begun, options.since)
-    finally:
-        print(f"# {name}: {time.monotonic() - begun:.0f} s; {log}", flush=True)
+    boot(options.machine, path, packed, options.disk, options.seconds, log)
+    shutil.rmtree(own)
+    seconds = time.monotonic() - begun
+    print(f"# {name}: {seconds:.0f} s; {log}", flush=True)
+    return judge(log.read_text(errors="replace").replace("\r", ""), seconds, options.since)
+
+
+class Run:
+    """Kernels after one another, so many at once as there are processors (two at most)."""
+
+    def __init__(self, names: Sequence[str], options: argparse.Namespace) -> None:
+        self.names = names
+        self.options = options
+        self.results: dict[str, Result] = {}
+        self.absent: list[str] = []
+        self.begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begun
+
+    def in_order(self) -> list[Result]:
+        return [self.results[name] for name in self.names if name in self.results]
+
+    def run(self, work: Path) -> None:
+        def run_next(name: str) -> Result | AbsentError:
+            try:
+                return run_one(name, self.options, work)
+            except AbsentError as why:
+                return why
+
+        with ThreadPoolExecutor(min(2, len(os.sched_getaffinity(0)))) as executor:
+            jobs = {executor.submit(run_next, name): name for name in self.names}
+            for job in as_completed(jobs):
+                name, result = jobs[job], job.result()
+                if isinstance(result, AbsentError):
+                    print(f"# {name}: not run: {result}", flush=True)
+                    self.absent.append(f"{name}: {result}")
+                    continue
+                self.results[name] = result
+                if self.options.write:  # after each: the rest may take long
+                    PAGE.write_text(page(self))
+
+    def report(self) -> int:
+        """The exit status."""
+        results = self.in_order()
+        print(table(HEAD, [row(result) for result in results]), end="")
+        for result in results:
+            for line in result.bad:
+                print(f"{result.release}: {line}")
+            for reason in sorted(set(result.skipped)):
+                print(f"# {result.release}: {result.skipped.count(reason)} skipped: {reason}")
+        print(f"# {self.seconds:.0f} s in all")
+        passed = sum(sum(result.passed.values()) for result in results)
+        failed = sum(len(result.bad) for result in results) + len(self.absent)
+        print(f"{passed} passed, {failed} failed")
+        return int(failed > 0 or not results)
+
+
+def python_tests(options: argparse.Namespace) -> list[str]:
+    tests = CSRC.parent / "tests"
+    if options.whole:
+        chosen = [str(tests), f"--ignore={tests / 'faults'}"]
+    else:
+        chosen = [str(tests / f"{name}.py") for name in options.tests]
+        chosen += [f"--deselect=tests/{each}" for each in TOO_LONG]
+    # One reads the page that this run is to write, the other tries what calls.py does.
+    here = "tests/test_kernels.py::test_"
+    return [
+        *chosen,
+        f"--deselect={here}since_is_where_it_began_to_work",
+        f"--deselect={here}the_running_kernel_has_what_is_documented",
+    ]
 
 
 def main() -> int:
@@ -219,57 +304,26 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=900, help="at most for each kernel")
     parser.add_argument("kernels", nargs="*", default=[], metavar="KERNEL")
     options = parser.parse_args()
-    begun = time.monotonic()
     options.disk, options.since = None, {}
     cache().mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="netns-kernels-"))
-    results: list[Result] = []
-    absent: list[str] = []
+    run = Run(options.kernels or SUITES, options)
     try:
-        machine = Machine(options.arch)
-        c_programs(machine, work / "programs/c/tests")
+        options.machine = Machine(options.arch)
+        c_programs(options.machine, work / "programs/c/tests")
         if not options.c:
             from calls import documented
 
             options.since = documented()
-            tests = CSRC.parent / "tests"
-            chosen = [str(tests / f"{name}.py") for name in options.tests]
-            if options.whole:
-                chosen = [str(tests), f"--ignore={tests / 'faults'}"]
-            # One reads the page that this run is to write, one makes 600 namespaces, and
-            # one tries what calls.py does.
-            here = "tests/test_kernels.py::test_"
-            chosen.append(f"--deselect={here}since_is_where_it_began_to_work")
-            chosen.append("--deselect=tests/test_nsid.py::test_more_than_one_answer_holds")
-            chosen.append(f"--deselect={here}the_running_kernel_has_what_is_documented")
-            options.disk = disk(machine, chosen, work)
-        for name in options.kernels or SUITES:
-            try:
-                results.append(run_one(name, options, machine, work))
-                if options.write:  # after each: the rest may take long
-                    PAGE.write_text(page(results, options.since, [NO_PACKAGE, *absent]))
-            except AbsentError as why:
-                print(f"# {name}: not run: {why}", flush=True)
-                absent.append(f"{name}: {why}")
+            options.disk = disk(options.machine, python_tests(options), work)
+        run.run(work)
     except AbsentError as why:
         sys.exit(f"not run: {why}")
     finally:
         shutil.rmtree(work)
-    run = {".".join(map(str, version(result.release))) for result in results}
     if not options.kernels:
-        asked = [each for each in ASKED if each not in run]
-        print(f"# not run, as apt has none, to be given by path: {', '.join(asked)}")
-    print(table(HEAD, [row(result) for result in results]), end="")
-    for result in results:
-        for line in result.bad:
-            print(f"{result.release}: {line}")
-        for reason in sorted(set(result.skipped)):
-            print(f"# {result.release}: {result.skipped.count(reason)} skipped: {reason}")
-    print(f"# {time.monotonic() - begun:.0f} s in all")
-    passed = sum(sum(result.passed.values()) for result in results)
-    failed = sum(len(result.bad) for result in results) + len(absent)
-    print(f"{passed} passed, {failed} failed")
-    return int(failed > 0 or not results)
+        print(f"# not run, as apt has none, to be given by path: {', '.join(ASKED)}")
+    return run.report()
 
 
 if __name__ == "__main__":
