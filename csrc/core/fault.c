@@ -67,6 +67,7 @@ static const struct fault {
 	{ "getdents64", { ENOENT, ENOMEM } },
 	{ "socket", { EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM } },
 	{ "getsockopt", { ENOPROTOOPT, ENOMEM } },
+	{ "connect", { EINTR, ENOMEM, EPERM } },
 	{ "send", { EINTR, ENOBUFS, ENOMEM, EPERM } },
 	{ "recv", { EINTR, ENOBUFS, ENOMEM } },
 	{ "malloc", { ENOMEM } },

@@ -120,7 +120,7 @@ static int read_messages(const char *buf, uint32_t size, struct answer *answer)
 	return ret;
 }
 
-/* Other processes may send to the socket, too: the kernel's port is 0. */
+/* Others may send before the socket is connected: the kernel's port is 0. */
 static int receive(int fd, char *buf)
 {
 	struct sockaddr_nl from;
@@ -160,10 +160,21 @@ static int send_request(int fd, const struct request *request,
 	return ret < 0 ? ret : read_answer(fd, answer);
 }
 
-/* In the calling thread's namespace. */
+/*
+ * In the calling thread's namespace. It is connected to the kernel, so that no
+ * other process can fill its queue.
+ */
 static int open_rtnetlink(void)
 {
-	return sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int ret, fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	if (fd < 0)
+		return fd;
+	ret = sys_connect(fd, &kernel, sizeof(kernel));
+	if (ret < 0)
+		sys_close(fd);
+	return ret < 0 ? ret : fd;
 }
 
 static atomic_uint sequences;

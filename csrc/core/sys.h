@@ -524,9 +524,20 @@ static inline int sys_getsockopt(int fd, int option, void *value,
 }
 
 /*
- * libc's send(3) and recvfrom(3) are cancellation points, and 32-bit x86 has no
- * system calls for them in old kernels.
+ * libc's connect(3), send(3) and recvfrom(3) are cancellation points, and 32-bit
+ * x86 has no system calls for them in old kernels.
  */
+static inline int sys_connect(int fd, const void *to, socklen_t size)
+{
+	int ret, state;
+
+	FAULT("connect");
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	ret = SYS_RESULT(connect(fd, to, size));
+	pthread_setcancelstate(state, NULL);
+	return ret;
+}
+
 static inline int sys_send(int fd, const void *data, size_t size)
 {
 	int ret, state;
