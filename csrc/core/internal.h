@@ -324,6 +324,12 @@ bool netns__is_leftover(const struct stat *st);
 
 /* open.c */
 
+/* A socket in the calling thread's namespace that talks to the kernel alone. */
+int netns__open_rtnetlink(void);
+
+/* Returns the size of the kernel's message, which may be larger than buf. */
+int netns__receive(int sock, void *buf, size_t size);
+
 /* 0 for the descriptor of a network namespace, -EINVAL for any other. */
 int netns__check_type(int fd);
 

@@ -120,16 +120,10 @@ static int read_messages(const char *buf, uint32_t size, struct answer *answer)
 	return ret;
 }
 
-/* Others may send before the socket is connected: the kernel's port is 0. */
 static int receive(int fd, char *buf)
 {
-	struct sockaddr_nl from;
-	int ret;
+	int ret = netns__receive(fd, buf, ANSWER_SIZE);
 
-	do {
-		from.nl_pid = 0;
-		ret = sys_recv(fd, buf, ANSWER_SIZE, &from, sizeof(from));
-	} while (ret == -EINTR || (ret >= 0 && from.nl_pid));
 	return ret > ANSWER_SIZE ? -EMSGSIZE : ret;
 }
 
@@ -160,23 +154,6 @@ static int send_request(int fd, const struct request *request,
 	return ret < 0 ? ret : read_answer(fd, answer);
 }
 
-/*
- * In the calling thread's namespace. It is connected to the kernel, so that no
- * other process can fill its queue.
- */
-static int open_rtnetlink(void)
-{
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	int ret, fd = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-
-	if (fd < 0)
-		return fd;
-	ret = sys_connect(fd, &kernel, sizeof(kernel));
-	if (ret < 0)
-		sys_close(fd);
-	return ret < 0 ? ret : fd;
-}
-
 static atomic_uint sequences;
 
 static void begin_request(struct request *request, uint16_t type,
@@ -201,7 +178,7 @@ static int request_nsid(struct netns *ns, struct request *request,
 	if (fd < 0)
 		return fd;
 	add_attribute(request, ATTRIBUTE_FD, (uint32_t)fd);
-	sock = ret = open_rtnetlink();
+	sock = ret = netns__open_rtnetlink();
 	if (sock >= 0) {
 		ret = send_request(sock, request, &answer);
 		sys_close(sock);
@@ -240,7 +217,7 @@ static int list_nsids(struct answer *answer)
 {
 	struct answer nothing = { 0 };
 	struct request request;
-	int ret, fd = open_rtnetlink();
+	int ret, fd = netns__open_rtnetlink();
 
 	if (fd < 0)
 		return fd;

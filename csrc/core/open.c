@@ -17,6 +17,33 @@ static int is_nsfs(int fd)
 	return ret < 0 ? ret : (unsigned long)sf.f_type == SYS_NSFS_MAGIC;
 }
 
+/* Connected to the kernel, so that no other process can fill its queue. */
+int netns__open_rtnetlink(void)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int ret, sock = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+
+	if (sock < 0)
+		return sock;
+	ret = sys_connect(sock, &kernel, sizeof(kernel));
+	if (ret < 0)
+		sys_close(sock);
+	return ret < 0 ? ret : sock;
+}
+
+/* Others may have sent before it was connected: the kernel's port is 0. */
+int netns__receive(int sock, void *buf, size_t size)
+{
+	struct sockaddr_nl from;
+	int ret;
+
+	do {
+		from.nl_pid = 0;
+		ret = sys_recv(sock, buf, size, &from, sizeof(from));
+	} while (ret == -EINTR || (ret >= 0 && from.nl_pid));
+	return ret;
+}
+
 #define ATTRIBUTE_FD 3 /* NETNSA_FD; old headers lack it, and the next */
 #ifndef RTM_GETNSID
 #define RTM_GETNSID 90
@@ -50,9 +77,7 @@ static int request_id(int sock, int fd)
 	} while (ret == -EINTR);
 	if (ret < 0)
 		return ret;
-	do {
-		ret = sys_read(sock, &answer, sizeof(answer));
-	} while (ret == -EINTR);
+	ret = netns__receive(sock, &answer, sizeof(answer));
 	if (ret < 0)
 		return ret;
 	return answer.head.nlmsg_type == NLMSG_ERROR ? answer.error : 0;
@@ -70,7 +95,7 @@ static int request_id(int sock, int fd)
  */
 static int ask_rtnetlink_for_type(int fd)
 {
-	int ret, sock = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	int ret, sock = netns__open_rtnetlink();
 
 	if (sock < 0)
 		return sock;

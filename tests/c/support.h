@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -141,6 +142,32 @@ static inline bool has_request(int fd, unsigned long request)
 	if (ret > 2 && request != NS_GET_NSTYPE)
 		close(ret);
 	return ret >= 0;
+}
+
+/* Another process answers in the kernel's place. */
+static inline void *spoof(void *argument)
+{
+	struct {
+		struct nlmsghdr head;
+		char body[64];
+	} message = { .head = { .nlmsg_len = NLMSG_LENGTH(20),
+				.nlmsg_type = NLMSG_ERROR } };
+	struct sockaddr_nl to = { .nl_family = AF_NETLINK,
+				  .nl_pid = (uint32_t)getpid() };
+	struct sockaddr_nl from = { .nl_family = AF_NETLINK,
+				    .nl_pid = to.nl_pid | 1U << 30 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	atomic_bool *stop = argument;
+
+	/* The address that it sends to is left to the library. */
+	if (bind(fd, (void *)&from, sizeof(from)) < 0)
+		bail("bind");
+	((int *)NLMSG_DATA(&message.head))[0] = -EXFULL;
+	while (!*stop)
+		sendto(fd, &message, message.head.nlmsg_len, MSG_DONTWAIT,
+		       (void *)&to, sizeof(to));
+	close(fd);
+	return NULL;
 }
 
 static inline pid_t thread_id(void)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is remembered, after forks of all kinds and behind closed descriptors. */
-#include <linux/netlink.h>
 #include <sys/file.h>
 #include <sys/auxv.h>
 #include <sys/socket.h>
@@ -647,27 +646,6 @@ static void test_cancelled(void)
 		   good(netns_delete(rundir, "cancelled", fresh())),
 	   "cancelled: no lock, no name is left");
 	netns_unref(ns);
-}
-
-/* Another process answers in the kernel's place. */
-static void *spoof(void *argument)
-{
-	struct {
-		struct nlmsghdr head;
-		char body[64];
-	} message = { .head = { .nlmsg_len = NLMSG_LENGTH(20),
-				.nlmsg_type = NLMSG_ERROR } };
-	struct sockaddr_nl to = { .nl_family = AF_NETLINK,
-				  .nl_pid = (uint32_t)getpid() };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	atomic_bool *stop = argument;
-
-	((int *)NLMSG_DATA(&message.head))[0] = -EXFULL;
-	while (!*stop)
-		sendto(fd, &message, message.head.nlmsg_len, MSG_DONTWAIT,
-		       (void *)&to, sizeof(to));
-	close(fd);
-	return NULL;
 }
 
 static void test_netlink(void)
