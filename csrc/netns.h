@@ -207,9 +207,10 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
  *
  * The library looks at the file before it opens it, so that FIFOs do not block
  * and devices do not act, and asks the descriptor for the type, not the path.
- * A name that is a symbolic link is refused.
+ * Symbolic links are followed, names and the run directory too.
  *
- * Errors: ENOENT, also for a name that its creator has not bound; EINVAL with
+ * Errors: ENOENT, also for an empty file at a name, which its creator has not
+ * bound or has left, and for one that netns_pin() made; EINVAL with
  * NETNS_STEP_CHECK_TYPE (not a network namespace); EACCES.
  * Privilege: search permission; for /proc/PID paths what ptrace(2) asks for
  * PTRACE_MODE_READ.
@@ -490,8 +491,9 @@ int netns_abort_when_stranded(int on);
 /*
  * netns_pin - give the namespace a name, or bind it at a path
  *
- * A name is made as netns_create() makes it. At a path, the file is made and
- * must not exist; its directory must exist.
+ * A name is made as netns_create() makes it. At a path, the file is made, in a
+ * directory that exists, and must not exist: but one that a pin has left, as
+ * after a reboot, is taken over.
  *
  * Errors and privilege: as netns_create(); EBADF (closed).
  */
@@ -502,8 +504,10 @@ int netns_pin(struct netns *ns, const char *rundir, const char *target,
  * netns_delete - unpin a name or a path
  *
  * The namespace lives on until its last user is gone. The file that it was
- * mounted on is removed if it is empty. A leftover file at a name, which no
- * namespace is mounted on, is removed as well.
+ * mounted on is removed if it is empty. A leftover, on which no namespace is
+ * mounted any more, is removed as well: an empty file at a name, or what
+ * netns_pin() made at a path. Of a name that is a symbolic link the link is
+ * removed, and not what it leads to.
  *
  * It waits for the run directory's lock, but not longer than two seconds.
  *
@@ -538,8 +542,10 @@ int netns_delete_many(const char *rundir, const char *const *targets,
  * bytes, each name ended by a NUL, unsorted, for netns_free(). Returns how many
  * names there are: none where the run directory does not exist.
  *
- * Errors: ENOTDIR (also for a symbolic link), EACCES; EMFILE, ENOMEM and the
- * like where a name can't be looked at: none is left out.
+ * A symbolic link to one is a name, unless the caller may not follow it.
+ *
+ * Errors: ENOTDIR, EACCES; EMFILE, ENOMEM and the like where a name can't be
+ * looked at: none is left out.
  */
 int netns_names(const char *rundir, char **names, size_t *size,
 		struct netns_error *err);
@@ -594,8 +600,8 @@ struct netns_discovery {
  * the call.
  *
  * Errors: ENOENT where /proc is missing; ENOTDIR (a run directory that is a
- * file or a symbolic link), EACCES; EMFILE, ENOMEM and the like: nothing is
- * left out for want of them.
+ * file), EACCES; EMFILE, ENOMEM and the like: nothing is left out for want of
+ * them.
  * Privilege: PTRACE_MODE_READ over processes (CAP_SYS_PTRACE), see ptrace(2).
  * Source: proc_pid_ns(5), proc_pid_mountinfo(5); statx(2) with STATX_MNT_ID
  * from Linux 5.8.

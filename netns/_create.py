@@ -118,7 +118,9 @@ def delete(*targets: t.Target, rundir: t.Optional[t.Directory] = None) -> None:
     Raises:
         NotFoundError: nothing is there.
         NotNamespaceError: no network namespace is mounted there. Nothing was
-            touched. (A name's leftover file is removed.)
+            touched. What a creator left is removed all the same: an empty file
+            at a name, or the file of `NetNS.pin` at a path. Of a name that is
+            a link the link is removed, and never its target.
         NotPermittedError: see below.
         InvalidTypeError, InvalidValueError: no target; nothing was deleted.
         (The first of several errors; the others are in its ``others``.)

@@ -15,7 +15,8 @@ def names(*, rundir: t.Optional[t.Directory] = None) -> list[str]:
     """The names in the run directory, sorted.
 
     Only those behind which there is a network namespace: no leftover of a
-    creator that died, no other file. Without a run directory there are none.
+    creator that died, no other file. A link to one is a name, unless you may
+    not follow it. Without a run directory there are none.
 
     Args:
         rundir: the run directory, as for `open`.
@@ -24,7 +25,7 @@ def names(*, rundir: t.Optional[t.Directory] = None) -> list[str]:
         A list of str, decoded as file names are.
 
     Raises:
-        NotNamespaceError: the run directory is a file or a link.
+        NotNamespaceError: the run directory is a file.
         NotPermittedError: it may not be read.
 
     Thread: any. Privilege: read access to the run directory.
@@ -45,8 +46,8 @@ class Found:
     Attributes:
         dev, ino: its identity (ints). Two are equal if these are.
         names: its names in the run directory (tuple of str, sorted).
-        paths: where it is pinned (tuple of str, sorted): the names' paths and
-            all others that lead to it, links resolved.
+        paths: where it is pinned (tuple of str, sorted): the names' paths,
+            those of names that are links too, and all others that lead to it.
         pids: processes whose main thread is in it (tuple of int, ascending).
         threads: ids of threads in it whose process's main thread is elsewhere,
             or has ended (tuple of int, ascending).
@@ -192,7 +193,7 @@ def discover(*, rundir: t.Optional[t.Directory] = None) -> Discovery:
         or after.
 
     Raises:
-        NotNamespaceError: the run directory is a file or a link.
+        NotNamespaceError: the run directory is a file.
         NotPermittedError: the run directory may not be searched.
         InvalidTypeError, InvalidValueError: rundir cannot be one.
         NotFoundError: there is no /proc.
@@ -256,7 +257,7 @@ def identify(pid: int, *, rundir: t.Optional[t.Directory] = None) -> list[str]:
     Raises:
         NotFoundError: no such process.
         NotPermittedError: its namespace may not be looked at.
-        NotNamespaceError: the run directory is a file or a link.
+        NotNamespaceError: the run directory is a file.
         InvalidTypeError, InvalidValueError: pid is not an int from 1.
 
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).

@@ -631,9 +631,10 @@ def open(target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
         A handle.
 
     Raises:
-        NotFoundError: nothing is there.
+        NotFoundError: nothing is there, or at a name only an empty file that
+            somebody left. Links are followed.
         NotNamespaceError: the target is not a network namespace. FIFOs and
-            devices are refused without being opened, and so are names that are links.
+            devices are refused without being opened.
         NotPermittedError: it may not be opened.
         InvalidTypeError, InvalidValueError: target is neither.
 

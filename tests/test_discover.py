@@ -24,7 +24,7 @@ def test_names_are_sorted_and_real(name: str) -> None:
         for each in made:
             netns.create(each).close()
         strangers[0].touch()
-        strangers[1].symlink_to("/proc/self/ns/net")
+        strangers[1].symlink_to("/proc/self/ns/uts")
         subprocess.run(["mkfifo", strangers[2]], check=True)
         strangers[3].touch()
         subprocess.run(["mount", "--bind", "/proc/self/ns/uts", strangers[3]], check=True)
@@ -462,7 +462,7 @@ def test_a_run_directory_by_argument(tmp_path: Path, name: str) -> None:
         (lambda: netns.discover(rundir="/a\0b"), netns.InvalidValueError),
         (lambda: netns.discover(rundir="/" + "x" * 5000), netns.KernelError),
         (lambda: netns.discover(rundir="/proc/uptime"), netns.NotNamespaceError),
-        (lambda: netns.discover(rundir="/proc/self"), netns.NotNamespaceError),
+        (lambda: netns.discover(rundir="/dev/null"), netns.NotNamespaceError),
         (lambda: netns.names(rundir="/proc/uptime"), netns.NotNamespaceError),
         (lambda: netns.identify(0), netns.InvalidValueError),
         (lambda: netns.identify("1"), netns.InvalidTypeError),  # type: ignore[arg-type]

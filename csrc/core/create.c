@@ -46,41 +46,83 @@ int netns_new(struct netns **ns, struct netns_error *err)
  *
  * Problem: an empty file at a name may be left by a creator that died, or be
  * about to be bound by a creator that lives.
- * Solution: our mount points have mode 0400, iproute2's have mode 0. Ours are
- * made and bound under the lock that the caller holds, so the creator of one
- * that is seen now is dead. iproute2 drops the lock before it makes the file:
- * only time tells there. A leftover is bound over, not removed: removing it
- * would unmount the namespace in the mount namespaces where there is one.
+ * Solution: our mount points have a mode of their own (0400). Ours are made and
+ * bound under the lock that the caller holds, so the creator of one that is
+ * seen now is dead. Others (iproute2: mode 0, containerd: 0444, CRI-O: 0644,
+ * podman: 0600) hold no lock: only time tells there. A leftover is bound over,
+ * not removed: removing it would unmount the namespace in the mount namespaces
+ * where there is one. A link has none, and is replaced, if what it led to is
+ * gone.
  */
-#define OUR_MODE      0400
 #define THEIR_SECONDS 5
 
-static bool is_abandoned(const struct stat *st)
+static bool is_old(const struct stat *st)
 {
-	return netns__is_leftover(st) &&
-	       ((st->st_mode & 0777) == OUR_MODE ||
-		llabs((long long)(time(NULL) - st->st_ctime)) > THEIR_SECONDS);
+	return llabs((long long)(time(NULL) - st->st_ctime)) > THEIR_SECONDS;
+}
+
+/* 1 where a name's link leads to a namespace, 0 to what is gone, else -errno. */
+static int follow_link(const struct place *place, struct netns_error *err)
+{
+	struct stat st = { 0 };
+	int fd = netns__open_file(place->dir, place->name, 0, &st, err,
+				  place->path);
+
+	if (fd == -ENOENT || (fd == -EINVAL && netns__is_leftover(&st, true)))
+		return 0;
+	if (fd < 0)
+		return fd;
+	sys_close(fd);
+	return 1;
+}
+
+static bool is_abandoned(const struct place *place, int fd,
+			 const struct stat *st)
+{
+	if (S_ISLNK(st->st_mode))
+		return place->is_name && is_old(st) &&
+		       !follow_link(place, NULL);
+	return netns__is_leftover(st, place->is_name) &&
+	       (netns__is_our_mode(st) || is_old(st)) && sys_is_mount(fd) != 1;
+}
+
+/* Opens what a dead creator left, for its path; -EEXIST: it is in use. */
+static int open_abandoned(const struct place *place, struct stat *st)
+{
+	int ret, fd = sys_openat(place->dir, place->name, O_PATH | O_NOFOLLOW,
+				 0);
+
+	if (fd < 0)
+		return fd;
+	ret = sys_fstat(fd, st);
+	if (!ret && is_abandoned(place, fd, st))
+		return fd;
+	sys_close(fd);
+	return ret < 0 ? ret : -EEXIST;
+}
+
+static int make_file(const struct place *place)
+{
+	return sys_openat(place->dir, place->name,
+			  O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, OUR_MODE);
 }
 
 static int make_mount_point(const struct place *place, bool *made)
 {
 	struct stat st;
-	int fd, ret;
+	int ret, fd = make_file(place);
 
-	*made = true;
-	fd = sys_openat(place->dir, place->name,
-			O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW, OUR_MODE);
-	if (fd != -EEXIST || !place->is_name)
+	*made = fd >= 0;
+	if (fd != -EEXIST)
 		return fd;
-	*made = false;
-	fd = sys_openat(place->dir, place->name, O_PATH | O_NOFOLLOW, 0);
-	if (fd < 0)
-		return fd;
-	ret = sys_fstat(fd, &st);
-	if (!ret && is_abandoned(&st))
+	fd = open_abandoned(place, &st);
+	if (fd < 0 || !S_ISLNK(st.st_mode))
 		return fd;
 	sys_close(fd);
-	return ret < 0 ? ret : -EEXIST;
+	ret = sys_unlinkat(place->dir, place->name);
+	fd = ret < 0 ? ret : make_file(place);
+	*made = fd >= 0;
+	return fd;
 }
 
 /* Older kernels bind by path only: the paths of the descriptors in /proc. */
@@ -177,14 +219,14 @@ static int check_free(const char *rundir, const char *name,
 	ret = netns__place_open(&place, rundir, name, PLACE_READ, &kept);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : netns__pass(err, &kept);
-	ret = sys_fstatat(place.dir, place.name, &st);
-	if (!ret && !is_abandoned(&st))
-		ret = -EEXIST;
+	ret = open_abandoned(&place, &st);
+	if (ret >= 0)
+		sys_close(ret);
 	netns__place_close(&place);
-	return ret == -ENOENT
+	return ret >= 0 || ret == -ENOENT
 		     ? 0
-		     : netns__check(err, ret, NETNS_STEP_MAKE_MOUNT_POINT,
-				    place.path);
+		     : netns__fail(err, ret, NETNS_STEP_MAKE_MOUNT_POINT,
+				   place.path);
 }
 
 int netns_create(const char *rundir, const char *name, struct netns **ns,
@@ -224,7 +266,10 @@ int netns_create(const char *rundir, const char *name, struct netns **ns,
 	return ret;
 }
 
-/* 1 where a network namespace is mounted, 0 at an empty file, else -errno. */
+/*
+ * 1 where a network namespace is mounted, 0 at what a creator left or at the
+ * link that is a name, else -errno.
+ */
 static int look_at_mount_point(const struct place *place, struct stat *st,
 			       struct netns_error *err)
 {
@@ -233,8 +278,13 @@ static int look_at_mount_point(const struct place *place, struct stat *st,
 				  &kept, place->path);
 	int ret;
 
-	if (fd == -EINVAL && S_ISREG(st->st_mode) && !st->st_size)
+	if (fd == -EINVAL && netns__is_leftover(st, place->is_name))
 		return 0;
+	if (fd == -EINVAL && place->is_name && S_ISLNK(st->st_mode)) {
+		fd = follow_link(place, &kept);
+		if (fd >= 0)
+			return 0;
+	}
 	if (fd < 0)
 		return netns__pass(err, &kept);
 	ret = sys_fstat(fd, st);
@@ -301,7 +351,8 @@ static int unmount_all(const struct place *place, struct stat *st,
 static int remove_mount_point(const struct place *place, const struct stat *st,
 			      struct netns_error *err)
 {
-	if (!S_ISREG(st->st_mode) || st->st_size)
+	if (!(place->is_name && S_ISLNK(st->st_mode)) &&
+	    (!S_ISREG(st->st_mode) || st->st_size))
 		return 0;
 	return netns__check(err, sys_unlinkat(place->dir, place->name),
 			    NETNS_STEP_UNLINK, place->path);
@@ -317,11 +368,8 @@ static int delete_at(const struct place *place, struct netns_error *err)
 		if (ret)
 			return ret < 0 ? ret : 0;
 		ret = unmount_all(place, &st, err);
-	} else if (!ret && place->is_name && netns__is_leftover(&st)) {
-		ret = 1;
 	} else if (!ret) {
-		ret = netns__fail(err, -EINVAL, NETNS_STEP_CHECK_TYPE,
-				  place->path);
+		ret = 1;
 	}
 	return ret > 0 ? remove_mount_point(place, &st, err) : ret;
 }

@@ -310,6 +310,10 @@ int netns__rundir_text(char buf[NETNS_PATH_SIZE], const char *rundir);
 int netns__rundir_open(char path[NETNS_PATH_SIZE], const char *rundir,
 		       int flags, struct netns_error *err);
 
+/* Builds the texts, opens nothing. */
+int netns__place_find(struct place *place, const char *rundir,
+		      const char *target, struct netns_error *err);
+
 int netns__place_open(struct place *place, const char *rundir,
 		      const char *target, enum place_use use,
 		      struct netns_error *err);
@@ -319,8 +323,16 @@ int netns__place_beside(struct place *place, const struct place *other,
 			const char *name, struct netns_error *err);
 void netns__place_close(struct place *place);
 
+/* Of the mount points that are made here; the file is never opened for use. */
+#define OUR_MODE 0400
+
+static inline bool netns__is_our_mode(const struct stat *st)
+{
+	return (st->st_mode & 0777) == OUR_MODE;
+}
+
 /* An empty file that a creator left, or has not bound a namespace over yet. */
-bool netns__is_leftover(const struct stat *st);
+bool netns__is_leftover(const struct stat *st, bool is_name);
 
 /* open.c */
 
@@ -334,9 +346,15 @@ int netns__receive(int sock, void *buf, size_t size);
 int netns__check_type(int fd);
 
 /*
+ * Opens the network namespace at a file that fstatat(2) has seen in nsfs.
+ * -EAGAIN: it is another file now.
+ */
+int netns__open_seen(int dir, const char *name, const struct stat *seen);
+
+/*
  * Opens the network namespace at a file: the descriptor, or -errno. -EINVAL
- * means another file; *st is filled if that is not in nsfs. follow is 0 or
- * O_NOFOLLOW, path is for messages.
+ * means another file; *st is filled if that is neither in nsfs nor a mount.
+ * follow is 0 or O_NOFOLLOW, path is for messages.
  */
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path);

@@ -168,19 +168,84 @@ static int reopen_file(int peek, int dir, const char *name, bool *same)
 				  0);
 }
 
+/* An empty file that is mounted there is somebody's, and no leftover. */
+static int look_at_stranger(int peek, struct stat *st)
+{
+	int ret = sys_fstat(peek, st);
+
+	if (!ret && sys_is_mount(peek) == 1)
+		*st = (struct stat) { 0 };
+	return ret;
+}
+
+/* nsfs's device is the same for all namespaces; 0: not known yet. */
+static _Atomic uint64_t nsfs_device;
+
+static void learn_device(int fd)
+{
+	struct stat st;
+
+	if (!atomic_load(&nsfs_device) && !sys_fstat(fd, &st))
+		atomic_store(&nsfs_device, st.st_dev);
+}
+
+/*
+ * Between the two looks only who may write in the directory can put something
+ * else there: O_NONBLOCK keeps a FIFO or a device from blocking, and it is
+ * closed again.
+ */
+int netns__open_seen(int dir, const char *name, const struct stat *seen)
+{
+	struct stat st;
+	int ret, fd;
+
+	fd = sys_openat(dir, name,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd < 0)
+		return fd;
+	ret = sys_fstat(fd, &st);
+	if (!ret && (st.st_dev != seen->st_dev || st.st_ino != seen->st_ino))
+		ret = -EAGAIN;
+	if (!ret)
+		ret = check_nsfs_type(fd);
+	if (!ret)
+		return fd;
+	sys_close(fd);
+	return ret;
+}
+
+/* Where this fails, for a link for one, the slow way tells. */
+static int open_quickly(int dir, const char *name)
+{
+	uint64_t device = atomic_load(&nsfs_device);
+	struct stat seen;
+	int ret;
+
+	if (!device)
+		return -EAGAIN;
+	ret = sys_fstatat(dir, name, &seen);
+	if (ret < 0)
+		return ret;
+	return seen.st_dev == device ? netns__open_seen(dir, name, &seen)
+				     : -EAGAIN;
+}
+
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path)
 {
 	int peek, fd, ret;
 	bool same;
 
+	fd = open_quickly(dir, name);
+	if (fd >= 0)
+		return fd;
 	peek = sys_openat(dir, name, O_PATH | follow, 0);
 	if (peek < 0)
 		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
 	ret = is_nsfs(peek);
 	if (ret <= 0) {
 		if (!ret)
-			ret = sys_fstat(peek, st);
+			ret = look_at_stranger(peek, st);
 		sys_close(peek);
 		return netns__fail(err, ret < 0 ? ret : -EINVAL,
 				   NETNS_STEP_CHECK_TYPE, path);
@@ -190,42 +255,42 @@ int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
 	ret = same ? check_nsfs_type(fd) : netns__check_type(fd);
-	if (!ret)
+	if (!ret) {
+		learn_device(fd);
 		return fd;
+	}
 	sys_close(fd);
 	return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
+}
+
+static int open_path(const char *path, bool is_name, struct netns_error *err)
+{
+	struct stat st = { 0 };
+	int fd = netns__open_file(AT_FDCWD, path, 0, &st, err, path);
+
+	if (fd == -EINVAL && netns__is_leftover(&st, is_name))
+		fd = netns__fail(err, -ENOENT, NETNS_STEP_OPEN_TARGET, path);
+	return fd;
 }
 
 static int open_name(const char *rundir, const char *name,
 		     struct netns_error *err)
 {
-	struct stat st = { 0 };
 	struct place place;
-	int fd, ret;
+	int ret = netns__place_find(&place, rundir, name, err);
 
-	ret = netns__place_open(&place, rundir, name, PLACE_READ, err);
-	if (ret < 0)
-		return ret;
-	fd = netns__open_file(place.dir, place.name, O_NOFOLLOW, &st, err,
-			      place.path);
-	if (fd == -EINVAL && netns__is_leftover(&st))
-		fd = netns__fail(err, -ENOENT, NETNS_STEP_OPEN_TARGET,
-				 place.path);
-	netns__place_close(&place);
-	return fd;
+	return ret < 0 ? ret : open_path(place.path, true, err);
 }
 
 int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err)
 {
-	struct stat st;
 	int fd, ret = netns__thread_check(err);
 
 	if (ret < 0)
 		return ret;
-	fd = strchr(target, '/')
-		   ? netns__open_file(AT_FDCWD, target, 0, &st, err, target)
-		   : open_name(rundir, target, err);
+	fd = strchr(target, '/') ? open_path(target, false, err)
+				 : open_name(rundir, target, err);
 	return fd < 0 ? fd : netns__wrap(fd, ns, err);
 }
 

@@ -54,7 +54,6 @@ int netns_rundir(char *buf, size_t size)
 	return (size_t)length < size ? length : -ENAMETOOLONG;
 }
 
-/* O_NOFOLLOW accepts a link before a slash, so "/run/netns/" loses it. */
 int netns__rundir_text(char buf[NETNS_PATH_SIZE], const char *rundir)
 {
 	int size = rundir ? snprintf(buf, NETNS_PATH_SIZE, "%s", rundir)
@@ -77,16 +76,17 @@ int netns__rundir_open(char path[NETNS_PATH_SIZE], const char *rundir,
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
 				   ret == -EPERM ? "NETNS_RUN_DIR" : rundir);
-	fd = sys_openat(AT_FDCWD, path, flags | O_DIRECTORY | O_NOFOLLOW, 0);
+	fd = sys_openat(AT_FDCWD, path, flags | O_DIRECTORY, 0);
 	return fd < 0 && fd != -ENOENT
 		     ? netns__fail(err, fd, NETNS_STEP_OPEN_RUNDIR, path)
 		     : fd;
 }
 
-bool netns__is_leftover(const struct stat *st)
+/* At a path only a file of ours: any other empty file may be somebody's. */
+bool netns__is_leftover(const struct stat *st, bool is_name)
 {
 	return S_ISREG(st->st_mode) && st->st_size == 0 &&
-	       (st->st_mode & 0377) == 0;
+	       (is_name || netns__is_our_mode(st));
 }
 
 /* Copies a path's directory, with its last slash. */
@@ -124,12 +124,9 @@ static int find_place(struct place *place, const char *rundir,
 	return (size_t)ret < sizeof(place->path) ? 0 : -ENAMETOOLONG;
 }
 
-/* A run directory must not be a link; a path may lead through some. */
 static int open_directory(const struct place *place, int flags)
 {
-	return sys_openat(
-		AT_FDCWD, place->dir_path,
-		flags | O_DIRECTORY | (place->is_name ? O_NOFOLLOW : 0), 0);
+	return sys_openat(AT_FDCWD, place->dir_path, flags | O_DIRECTORY, 0);
 }
 
 /* A directory that is missing is a target that is missing. */
@@ -227,19 +224,105 @@ static int reopen_rundir(struct place *place, struct netns_error *err)
 /*
  * sharing the run directory
  *
- * The run directory is a mount on itself that propagates to the mount
- * namespaces made from this one: unmounting a name here then frees it there as
- * well. It has a peer group of its own, because a bind mount starts in the peer
- * group of the mount it was made from, and what is mounted on the one would
- * appear below it on the other. It is made under the lock, or processes would
- * mount the directory on itself over and over
- * (https://bugs.debian.org/949235).
+ * Problem: names are to come and go in the mount namespaces made from this one
+ * as well, so the directory's mount must be shared; and others, container
+ * runtimes for one, may have pinned namespaces there before, which they must be
+ * able to unmount and remove as before.
+ * Rejected: what iproute2 does, a mount of the directory on itself in any case.
+ * Where the directory belongs to a shared mount, as /run does under systemd, it
+ * doubles each name, or, with a peer group of its own, hides the names that
+ * come from those who use the mount below: other mount namespaces have pins
+ * there too.
+ * Solution: a directory whose mount is shared stays as it is. Any other is
+ * mounted on itself, with all pins, still a slave if it was one, and the pins
+ * below are unmounted, or nobody could remove their files any more. No other
+ * mount namespace sees those, because the mount below is not shared.
+ * What remains: a process killed between the two leaves the pins below.
  *
- * From Linux 5.12 on the mount is attached when it is right, so that a process
- * killed on the way leaves nothing. Before, it is made step by step.
+ * It is done under the lock, or processes would mount the directory on itself
+ * over and over (https://bugs.debian.org/949235).
  */
-enum sharing { SHARED, ATTACHED, BOUND };
+static int read_mount_id(int fd)
+{
+	char path[64], text[128], *field;
+	int file, ret;
 
+	snprintf(path, sizeof(path), "%s/fdinfo/%d", netns__own_proc(), fd);
+	file = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (file < 0)
+		return file;
+	ret = sys_read(file, text, sizeof(text) - 1);
+	sys_close(file);
+	if (ret < 0)
+		return ret;
+	text[ret] = '\0';
+	field = strstr(text, "mnt_id:");
+	return field ? atoi(field + 7) : -ENOENT;
+}
+
+/* 36 35 0:24 / /run rw,nosuid shared:5 - tmpfs tmpfs rw */
+struct line {
+	int id, field, matched;
+	bool is_shared;
+};
+
+static void parse_byte(struct line *line, char byte)
+{
+	static const char shared[] = "shared:";
+
+	if (byte == ' ') {
+		line->field++;
+		line->matched = 0;
+	} else if (!line->field) {
+		line->id = line->id * 10 + byte - '0';
+	} else if (line->field > 5 && line->matched >= 0) {
+		if (byte == '-' && !line->matched) /* the last of them */
+			line->field = -256;
+		else if (byte != shared[line->matched++])
+			line->matched = -1;
+		else if (!shared[line->matched])
+			line->is_shared = true;
+	}
+}
+
+/* Reads little at a time: the kernel writes no more lines than are asked for. */
+static int find_mount(int file, int id)
+{
+	struct line line = { 0 };
+	char text[1024];
+	int i, ret;
+
+	while ((ret = sys_read(file, text, sizeof(text))) > 0) {
+		for (i = 0; i < ret; i++) {
+			if (text[i] != '\n')
+				parse_byte(&line, text[i]);
+			else if (line.id == id)
+				return line.is_shared;
+			else
+				line = (struct line) { 0 };
+		}
+	}
+	return ret < 0 ? ret : -ENOENT;
+}
+
+/* Whether dir's mount is shared: 1, 0, or -errno; -ENOENT: nothing tells. */
+static int is_mount_shared(int dir)
+{
+	char path[64];
+	int file, ret, id = read_mount_id(dir);
+
+	if (id < 0)
+		return id;
+	snprintf(path, sizeof(path), "%s/mountinfo", netns__own_proc());
+	file = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (file < 0)
+		return file;
+	ret = find_mount(file, id);
+	sys_close(file);
+	return ret;
+}
+
+/* From Linux 5.12 on the mount is attached when it is shared already. */
 static int mount_on_itself(int dir)
 {
 	char path[FD_PATH_SIZE];
@@ -247,60 +330,72 @@ static int mount_on_itself(int dir)
 
 	tree = ret = sys_open_tree(dir, SYS_AT_RECURSIVE);
 	if (tree >= 0) {
-		ret = sys_mount_setattr(tree, MS_PRIVATE, SYS_AT_RECURSIVE);
-		if (!ret)
-			ret = sys_mount_setattr(tree, MS_SHARED,
-						SYS_AT_RECURSIVE);
+		ret = sys_mount_setattr(tree, MS_SHARED, SYS_AT_RECURSIVE);
 		if (!ret)
 			ret = sys_move_mount(tree, dir);
 		sys_close(tree);
 	}
 	if (ret != -ENOSYS && ret != -EPERM)
-		return ret < 0 ? ret : ATTACHED;
+		return ret;
 	netns__fd_path(path, dir);
-	ret = sys_mount(path, path, MS_BIND | MS_REC);
-	return ret < 0 ? ret : BOUND;
+	return sys_mount(path, path, MS_BIND | MS_REC);
 }
 
-static int set_propagation(int dir, unsigned int propagation)
+static int share_mount(int dir)
 {
 	char path[FD_PATH_SIZE];
-	int ret = sys_mount_setattr(dir, propagation, 0);
+	int ret = sys_mount_setattr(dir, MS_SHARED, 0);
 
 	if (ret == -ENOSYS || ret == -EPERM)
-		ret = sys_mount("", netns__fd_path(path, dir), propagation);
+		ret = sys_mount("", netns__fd_path(path, dir), MS_SHARED);
 	return ret;
 }
 
-/* Returns SHARED, or what was mounted on dir, which is to be opened again. */
-static int share_directory(int dir, enum sharing so_far)
+static void unmount_pins(int dir)
 {
-	int ret = 0;
+	char path[FD_PATH_SIZE + NAME_MAX + 2];
+	struct sys_walk walk;
+	const char *name;
+	int ret;
 
-	if (so_far == BOUND)
-		ret = set_propagation(dir, MS_PRIVATE);
-	if (!ret)
-		ret = set_propagation(dir, MS_SHARED);
-	if (ret != -EINVAL || so_far != SHARED)
+	sys_begin_walk(&walk, dir);
+	while ((name = sys_next_name(&walk, &ret))) {
+		snprintf(path, sizeof(path), "%s/fd/%d/%s", netns__own_proc(),
+			 dir, name);
+		while (!sys_umount(path))
+			;
+	}
+}
+
+/* 1 where the directory lies below a mount of its own now, 0, or -errno. */
+static int share_directory(int dir)
+{
+	int ret = share_mount(dir);
+
+	if (ret != -EINVAL)
 		return ret;
-	/* EINVAL means no mount, but a mount that gives it is not covered. */
-	return sys_is_mount(dir) == 1 ? ret : mount_on_itself(dir);
+	/* It is not a mount of its own. */
+	ret = is_mount_shared(dir);
+	if (ret)
+		return ret < 0 && ret != -ENOENT ? ret : 0;
+	ret = mount_on_itself(dir);
+	if (ret < 0)
+		return ret;
+	unmount_pins(dir);
+	return 1;
 }
 
 static int share_rundir(struct place *place, struct netns_error *err)
 {
-	enum sharing so_far = SHARED;
-	int ret;
+	int ret = share_directory(place->dir);
 
-	do {
-		ret = share_directory(place->dir, so_far);
+	if (ret > 0) {
+		ret = reopen_rundir(place, err);
 		if (ret < 0)
-			return netns__fail(err, ret, NETNS_STEP_SHARE_RUNDIR,
-					   place->dir_path);
-		so_far = (enum sharing)ret;
-		ret = so_far == SHARED ? 0 : reopen_rundir(place, err);
-	} while (!ret && so_far != SHARED);
-	return ret;
+			return ret;
+		ret = share_mount(place->dir);
+	}
+	return netns__check(err, ret, NETNS_STEP_SHARE_RUNDIR, place->dir_path);
 }
 
 static int prepare_place(struct place *place, enum place_use use,
@@ -317,9 +412,8 @@ static int prepare_place(struct place *place, enum place_use use,
 	return ret;
 }
 
-int netns__place_open(struct place *place, const char *rundir,
-		      const char *target, enum place_use use,
-		      struct netns_error *err)
+int netns__place_find(struct place *place, const char *rundir,
+		      const char *target, struct netns_error *err)
 {
 	int ret = find_place(place, rundir, target);
 
@@ -328,8 +422,17 @@ int netns__place_open(struct place *place, const char *rundir,
 	    !strchr(target, '/'))
 		return netns__fail(err, ret, NETNS_STEP_OPEN_RUNDIR,
 				   ret == -EPERM ? "NETNS_RUN_DIR" : NULL);
+	return netns__check(err, ret, NETNS_STEP_CHECK_ARGUMENT, target);
+}
+
+int netns__place_open(struct place *place, const char *rundir,
+		      const char *target, enum place_use use,
+		      struct netns_error *err)
+{
+	int ret = netns__place_find(place, rundir, target, err);
+
 	if (ret < 0)
-		return netns__fail(err, ret, NETNS_STEP_CHECK_ARGUMENT, target);
+		return ret;
 	ret = prepare_place(place, use, err);
 	if (ret < 0)
 		netns__place_close(place);

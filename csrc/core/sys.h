@@ -213,6 +213,7 @@ static inline int sys_poll(int fd, short events)
 struct sys_walk {
 	int dir;
 	int size, offset; /* bytes of the batch: read, and passed */
+	uint8_t type;	  /* of the last name: DT_LNK, ... */
 	char batch[SYS_BATCH_SIZE] __attribute__((aligned(8)));
 };
 
@@ -248,6 +249,7 @@ static inline const char *sys_next_in_batch(struct sys_walk *walk)
 	while (walk->offset < walk->size) {
 		entry = (const void *)(walk->batch + walk->offset);
 		walk->offset += entry->size;
+		walk->type = entry->type;
 		if (strcmp(entry->name, ".") && strcmp(entry->name, ".."))
 			return entry->name;
 	}

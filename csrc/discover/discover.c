@@ -105,6 +105,7 @@ int netns_discover(const char *rundir, int what,
 		   struct netns_discovery **discovery, struct netns_error *err)
 {
 	struct mounts mounts = { 0 };
+	struct names links = { 0 };
 	struct scan scan = { .what = what,
 			     .step = NETNS_STEP_READ_MOUNTS,
 			     .second_arg = &mounts,
@@ -115,14 +116,21 @@ int netns_discover(const char *rundir, int what,
 		ret = netns__nsfs_device(&mounts.nsfs, err);
 	if (!ret && (what & NETNS_PINS))
 		ret = netns__locate_rundir(&mounts.rundir, rundir, err);
+	if (!ret && (what & NETNS_PINS))
+		ret = netns__scan_links(&links, rundir, err);
 	if (ret < 0)
-		return ret;
+		goto out;
 	ret = scan_host(&scan, &mounts);
+	if (!ret)
+		ret = netns__holders_append(&scan.found, &links.found);
 	if (!ret)
 		ret = make_block(&scan.found, mounts.nsfs, scan.hidden,
 				 discovery);
+	netns__check(err, ret, scan.step, NULL);
 	free(scan.found.held);
 	free(mounts.found.held);
 	free(mounts.text);
-	return netns__check(err, ret, scan.step, NULL);
+out:
+	netns__free_names(&links);
+	return ret;
 }

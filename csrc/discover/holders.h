@@ -42,6 +42,23 @@ uint64_t netns__parse_ino(const char *text, size_t size);
 /* The device of nsfs, which all namespaces are files of. */
 int netns__nsfs_device(dev_t *dev, struct netns_error *err);
 
+/* names.c */
+
+struct text_block {
+	struct text_block *next;
+	char text[];
+};
+
+struct names {
+	struct holders found;
+	struct text_block *texts; /* of the holders */
+};
+
+/* The names that are links, and what they lead to. */
+int netns__scan_links(struct names *names, const char *rundir,
+		      struct netns_error *err);
+void netns__free_names(struct names *names);
+
 /* mounts.c */
 
 /* Which directory a path leads to. */

@@ -215,10 +215,17 @@ static void test_pin(void)
 	       NETNS_STEP_OPEN_RUNDIR, below),
 	   "pin: a path whose directory is not there");
 	write_file(in_scratch("ours"), 0400, "");
-	ok(bad(netns_pin(ns, NULL, in_scratch("ours"), fresh()), EEXIST,
-	       NETNS_STEP_MAKE_MOUNT_POINT, in_scratch("ours")),
-	   "pin: a path takes no file over");
-	unlink(in_scratch("ours"));
+	ok(good(netns_pin(ns, NULL, in_scratch("ours"), fresh())) &&
+		   is_bound(in_scratch("ours"), ns) &&
+		   good(netns_delete(NULL, in_scratch("ours"), fresh())),
+	   "pin: a path takes over what a pin of ours left");
+	write_file(in_scratch("other"), 0644, "");
+	ahead = 7;
+	ok(bad(netns_pin(ns, NULL, in_scratch("other"), fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, in_scratch("other")),
+	   "pin: a path takes no other file over");
+	ahead = 0;
+	unlink(in_scratch("other"));
 	ok(good(netns_delete(NULL, path, fresh())) && !is_there(path),
 	   "delete: a path");
 	ok(count_fds() == fds, "pin: no descriptor is left");
@@ -333,29 +340,42 @@ static void test_delete_refused(void)
 		   has_text(path),
 	   "delete: a file by its path is refused, untouched");
 	unlink(path);
-	write_file(path, 0400, "");
+	write_file(path, 0600, "");
 	ok(bad(netns_delete(NULL, path, fresh()), EINVAL, NETNS_STEP_CHECK_TYPE,
 	       path) &&
 		   is_there(path),
 	   "delete: so is an empty one");
 	unlink(path);
+	write_file(path, 0400, "");
+	ok(good(netns_delete(NULL, path, fresh())) && !is_there(path),
+	   "delete: but not what a pin of ours left");
 	write_file(place("text"), 0600, "text");
 	ok(bad(netns_delete(rundir, "text", fresh()), EINVAL,
 	       NETNS_STEP_CHECK_TYPE, place("text")) &&
 		   has_text(place("text")),
 	   "delete: so is one by its name");
 	unlink(place("text"));
-	if (symlink(place("a"), link) < 0 || symlink("a", place("link")) < 0)
+	if (symlink(place("a"), link) < 0 || symlink("a", place("link")) < 0 ||
+	    symlink("/etc/passwd", place("astray")) < 0 ||
+	    symlink("gone", place("dangling")) < 0)
 		bail("symlink");
 	ok(bad(netns_delete(NULL, link, fresh()), EINVAL, NETNS_STEP_CHECK_TYPE,
 	       link) &&
-		   bad(netns_delete(rundir, "link", fresh()), EINVAL,
-		       NETNS_STEP_CHECK_TYPE, place("link")) &&
-		   is_there(link) && is_there(place("link")) &&
-		   names_are(rundir, 2, "a\0b\0"),
-	   "delete: so is a symbolic link to a namespace");
+		   is_there(link),
+	   "delete: so is a path that is a link to a namespace");
 	unlink(link);
-	unlink(place("link"));
+	ok(bad(netns_delete(rundir, "astray", fresh()), EINVAL,
+	       NETNS_STEP_CHECK_TYPE, place("astray")) &&
+		   is_there(place("astray")),
+	   "delete: so is a name's link to something else");
+	unlink(place("astray"));
+	ok(names_are(rundir, 3, "a\0b\0link\0") &&
+		   good(netns_delete(rundir, "link", fresh())) &&
+		   !is_there(place("link")) && names_are(rundir, 2, "a\0b\0"),
+	   "delete: a name's link, and not what it leads to");
+	ok(good(netns_delete(rundir, "dangling", fresh())) &&
+		   !is_there(place("dangling")),
+	   "delete: a name's link that leads nowhere");
 	ok(bad(netns_delete(NULL, "/proc/self/ns/net", fresh()), EINVAL,
 	       NETNS_STEP_CHECK_TYPE, "/proc/self/ns/net"),
 	   "delete: so is a link of /proc");
@@ -382,7 +402,8 @@ static void test_names(void)
 	write_file(place("left"), 0, "");
 	write_file(place("uts"), 0600, "");
 	if (mkfifo(place("fifo"), 0600) < 0 || mkdir(place("dir"), 0700) < 0 ||
-	    symlink("/proc/self/ns/net", place("link")) < 0 ||
+	    symlink("/proc/self/ns/uts", place("link")) < 0 ||
+	    symlink("nowhere", place("dangling")) < 0 ||
 	    mount("/proc/self/ns/uts", place("uts"), NULL, MS_BIND, NULL) < 0)
 		bail("what is no namespace");
 	ok(names_are(rundir, 2, "a\0b\0"), "names: network namespaces alone");
@@ -391,7 +412,12 @@ static void test_names(void)
 	remove_tree(place("uts"));
 	remove_tree(place("fifo"));
 	remove_tree(place("dir"));
-	remove_tree(place("link"));
+	unlink(place("link"));
+	unlink(place("dangling"));
+	if (symlink("/proc/self/ns/net", place("link")) < 0)
+		bail("symlink");
+	ok(names_are(rundir, 3, "a\0b\0link\0"), "names: a link to one");
+	unlink(place("link"));
 	write_file(in_scratch("file"), 0600, "text");
 	ok(bad(netns_names(in_scratch("file"), &names, &size, fresh()), ENOTDIR,
 	       NETNS_STEP_OPEN_RUNDIR, in_scratch("file")),
@@ -459,55 +485,147 @@ static void test_leftovers(void)
 		   good(netns_delete(rundir, "theirs", fresh())) &&
 		   !is_there(place("ours")) && !is_there(place("theirs")),
 	   "left by either: delete removes it");
-}
 
-static bool is_refused(int ret)
-{
-	bool as_promised = (ret == -ENOTDIR || ret == -ELOOP) &&
-			   err.err == -ret &&
-			   err.step == NETNS_STEP_OPEN_RUNDIR;
-
-	if (!as_promised)
-		tell(ret);
-	return as_promised;
-}
-
-static void refuses_rundir(const char *link, const char *what)
-{
-	struct netns *ns = make_namespace(), *none = NULL;
-	int mounts = count_mounts(), fds = count_fds();
-	char *names = NULL;
-	size_t size = 0;
-
-	ok(is_refused(netns_create(link, "x", &none, fresh())),
-	   "create: %s is refused", what);
-	ok(is_refused(netns_pin(ns, link, "x", fresh())), "pin: %s is refused",
-	   what);
-	ok(is_refused(netns_delete(link, "x", fresh())),
-	   "delete: %s is refused", what);
-	ok(is_refused(netns_names(link, &names, &size, fresh())),
-	   "names: %s is refused", what);
-	ok(count_mounts() == mounts && count_fds() == fds &&
-		   count_entries(in_scratch("elsewhere")) == 0,
-	   "%s: what it leads to is untouched", what);
-	netns_free(names);
-	netns_unref(none);
+	ns = NULL;
+	write_file(place("theirs"), 0644, "");
+	if (symlink("theirs", place("link")) < 0)
+		bail("symlink");
+	ok(bad(netns_open(rundir, "theirs", &ns, fresh()), ENOENT,
+	       NETNS_STEP_OPEN_TARGET, place("theirs")) &&
+		   bad(netns_open(rundir, "link", &ns, fresh()), ENOENT,
+		       NETNS_STEP_OPEN_TARGET, place("link")),
+	   "left by a runtime: is no name, nor is a link to it");
+	ok(bad(netns_create(rundir, "link", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("link")),
+	   "a link that leads nowhere: for some seconds");
+	ahead = 7;
+	ok(good(netns_create(rundir, "link", &ns, fresh())) &&
+		   is_bound(place("link"), ns) &&
+		   !is_bound(place("theirs"), ns),
+	   "a link that leads nowhere: replaced when it is old");
 	netns_unref(ns);
-	while (umount2(in_scratch("elsewhere/x"), MNT_DETACH) == 0 ||
-	       umount2(in_scratch("elsewhere"), MNT_DETACH) == 0)
-		continue;
-	unlink(in_scratch("elsewhere/x"));
+	ns = NULL;
+	ok(good(netns_create(rundir, "theirs", &ns, fresh())) &&
+		   is_bound(place("theirs"), ns),
+	   "left by a runtime: taken over when it is old");
+	netns_unref(ns);
+	ns = NULL;
+	write_file(place("text"), 0400, "text");
+	ok(bad(netns_create(rundir, "text", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("text")),
+	   "a file that has content: taken over by nobody");
+	unlink(place("text"));
+	write_file(place("text"), 0400, "");
+	if (mount(place("text"), place("text"), NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+	ok(bad(netns_create(rundir, "text", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("text")) &&
+		   bad(netns_open(rundir, "text", &ns, fresh()), EINVAL,
+		       NETNS_STEP_CHECK_TYPE, place("text")) &&
+		   bad(netns_delete(rundir, "text", fresh()), EINVAL,
+		       NETNS_STEP_CHECK_TYPE, place("text")),
+	   "an empty file that is mounted there: is somebody's");
+	ahead = 0;
+	remove_tree(place("text"));
+	ok(good(netns_delete(rundir, "link", fresh())) &&
+		   good(netns_delete(rundir, "theirs", fresh())) &&
+		   count_mounts() == mounts,
+	   "left by a runtime: all is gone");
+}
+
+/* dir is a link to elsewhere, with or without a slash. */
+static void follows_rundir(const char *dir, const char *what)
+{
+	struct netns *ns = make_namespace(), *made = NULL, *again = NULL;
+	int fds = count_fds();
+	const char *x = in_scratch("elsewhere/x");
+
+	ok(good(netns_create(dir, "x", &made, fresh())) && is_bound(x, made),
+	   "create: %s", what);
+	ok(good(netns_pin(ns, dir, "y", fresh())) &&
+		   is_bound(in_scratch("elsewhere/y"), ns),
+	   "pin: %s", what);
+	ok(good(netns_open(dir, "y", &again, fresh())) &&
+		   netns_ino(again) == netns_ino(ns),
+	   "open: %s", what);
+	ok(names_are(dir, 2, "x\0y\0"), "names: %s", what);
+	ok(good(netns_delete(dir, "x", fresh())) &&
+		   good(netns_delete(dir, "y", fresh())) &&
+		   count_entries(in_scratch("elsewhere")) == 0,
+	   "delete: %s", what);
+	netns_unref(made);
+	netns_unref(again);
+	ok(count_fds() == fds, "%s: no descriptor is left", what);
+	netns_unref(ns);
 }
 
 static void test_symlinked_rundir(void)
 {
+	int mounts = count_mounts();
+
 	if (mkdir(in_scratch("elsewhere"), 0755) < 0 ||
 	    symlink(in_scratch("elsewhere"), in_scratch("symlinked")) < 0)
 		bail("a symbolic link");
-	refuses_rundir(in_scratch("symlinked"),
+	follows_rundir(in_scratch("symlinked"),
 		       "a run directory that is a symbolic link");
-	refuses_rundir(in_scratch("symlinked/"),
+	follows_rundir(in_scratch("symlinked/"),
 		       "one that is a symbolic link with a slash");
+	ok(count_mounts() == mounts + 1 &&
+		   umount2(in_scratch("elsewhere"), MNT_DETACH) == 0,
+	   "a run directory that is a symbolic link: mounted on itself once");
+}
+
+/*
+ * Whoever pinned here before the directory was shared: what they do afterwards.
+ */
+static bool is_removable(const char *path)
+{
+	return umount2(path, MNT_DETACH) == 0 && unlink(path) == 0;
+}
+
+static void pin_by_hand(const char *path, const char *file)
+{
+	write_file(path, 0444, "");
+	if (mount(file, path, NULL, MS_BIND, NULL) < 0)
+		bail("mount");
+}
+
+static void test_pins_of_others(unsigned long propagation, int stacked,
+				const char *what)
+{
+	const char *run = in_scratch("others");
+	const char *one = in_scratch("others/run/one");
+	const char *two = in_scratch("others/run/two");
+	const char *uts = in_scratch("others/run/uts");
+	const char *dir = in_scratch("others/run");
+	struct netns *ns = NULL, *other = NULL;
+	int mounts;
+
+	if (mkdir(run, 0755) < 0 || mount("none", run, "tmpfs", 0, NULL) < 0 ||
+	    mount("none", run, NULL, propagation, NULL) < 0 ||
+	    mkdir(dir, 0755) < 0)
+		bail("a directory of others");
+	pin_by_hand(one, "/proc/self/ns/net");
+	pin_by_hand(two, "/proc/self/ns/net");
+	pin_by_hand(uts, "/proc/self/ns/uts");
+	mounts = count_mounts();
+	ok(good(netns_create(dir, "a", &ns, fresh())) &&
+		   count_mounts() == mounts + 1 + stacked &&
+		   names_are(dir, 3, "one\0two\0a\0"),
+	   "pins of others, %s: they stay, and once each", what);
+	ok(good(netns_create(dir, "b", &other, fresh())) &&
+		   count_mounts() == mounts + 2 + stacked,
+	   "pins of others, %s: no more mounts than names", what);
+	ok(is_removable(one) && is_removable(uts),
+	   "pins of others, %s: removable", what);
+	ok(good(netns_delete(dir, "two", fresh())) &&
+		   good(netns_delete(dir, "a", fresh())) &&
+		   is_removable(in_scratch("others/run/b")),
+	   "pins of others, %s: by either side", what);
+	netns_unref(ns);
+	netns_unref(other);
+	umount2(run, MNT_DETACH);
+	rmdir(run);
 }
 
 /* What is bound and unmounted here is so in mount namespaces made from this. */
@@ -711,6 +829,10 @@ int main(void)
 
 	alarm(SECONDS);
 	home = where();
+	/* Whether a directory is mounted on itself depends on the mount there. */
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		bail("unshare");
 	rundir = make_rundir();
 	make_thread_known();
 	before = count_fds();
@@ -725,6 +847,8 @@ int main(void)
 	test_names();
 	test_leftovers();
 	test_symlinked_rundir();
+	test_pins_of_others(MS_PRIVATE, 1, "on a private mount");
+	test_pins_of_others(MS_SHARED, 0, "on a shared mount");
 	test_shared();
 	test_at_once();
 	test_interrupted();

@@ -90,8 +90,18 @@ static void test_name(void)
 		"a name of 256 bytes");
 	refuses(longest, ENOENT, NETNS_STEP_OPEN_TARGET, in_scratch(longest),
 		"a name of 255 bytes that is not there");
-	refuses("link", EINVAL, NETNS_STEP_CHECK_TYPE, in_scratch("link"),
-		"a name that is a symbolic link");
+	opens("link", home, "a name that is a symbolic link");
+	if (symlink("nowhere", in_scratch("dangling")) < 0 ||
+	    symlink("dangling-too", in_scratch("dangling-too")) < 0 ||
+	    symlink("fifo", in_scratch("to-fifo")) < 0)
+		bail("symlink");
+	refuses("dangling", ENOENT, NETNS_STEP_OPEN_TARGET,
+		in_scratch("dangling"), "a name whose link leads nowhere");
+	refuses("dangling-too", ELOOP, NETNS_STEP_OPEN_TARGET,
+		in_scratch("dangling-too"),
+		"a name whose link leads to itself");
+	refuses("to-fifo", EINVAL, NETNS_STEP_CHECK_TYPE, in_scratch("to-fifo"),
+		"a name whose link leads to a FIFO");
 	refuses("file", EINVAL, NETNS_STEP_CHECK_TYPE, in_scratch("file"),
 		"a name that is a file");
 	refuses("fifo", EINVAL, NETNS_STEP_CHECK_TYPE, in_scratch("fifo"),
@@ -100,19 +110,21 @@ static void test_name(void)
 		"a name that a creator left");
 
 	ok(bad(netns_open(in_scratch("none"), "name", &ns, fresh()), ENOENT,
-	       NETNS_STEP_OPEN_RUNDIR, in_none),
+	       NETNS_STEP_OPEN_TARGET, in_none),
 	   "open: a name where there is no run directory");
 	ok(bad(netns_open(in_scratch("file"), "name", &ns, fresh()), ENOTDIR,
-	       NETNS_STEP_OPEN_RUNDIR, in_scratch("file")),
+	       NETNS_STEP_OPEN_TARGET, in_scratch("file/name")),
 	   "open: a name where the run directory is a file");
 	if (symlink(scratch, in_link) < 0)
 		bail("symlink");
-	ok(bad(netns_open(in_link, "name", &ns, fresh()), ENOTDIR,
-	       NETNS_STEP_OPEN_RUNDIR, in_link),
+	ok(good(netns_open(in_link, "link", &ns, fresh())) &&
+		   netns_ino(ns) == home,
 	   "open: a name where the run directory is a symbolic link");
-	ok(netns_open(in_scratch("dirlink/"), "name", &ns, fresh()) < 0 &&
-		   err.step == NETNS_STEP_OPEN_RUNDIR,
+	netns_unref(ns);
+	ok(good(netns_open(in_scratch("dirlink/"), "link", &ns, fresh())) &&
+		   netns_ino(ns) == home,
 	   "open: also where it is given with a slash");
+	netns_unref(ns);
 }
 
 struct resident {
