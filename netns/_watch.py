@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 from importlib.util import find_spec, module_from_spec
 from io import FileIO
 from typing import NamedTuple
 
+from ._call import directory
 from ._discover import pinned
 from ._errors import OrderError, closed, from_native, wrong_type, wrong_value
 from ._lazy import _types as t
@@ -48,19 +50,24 @@ def _above_standard_streams(make: t.Callable[[], t.T]) -> t.T:
             other.close()
 
 
+# Entries made, removed and renamed, and the directory itself (inotify(7)).
+_LINKS = 0x100 | 0x200 | 0x40 | 0x80 | 0x400 | 0x800
+
+
 _LONGEST = (2**31 - 1) // 1000  # epoll_wait(2) takes milliseconds, a C int
 
 
 class Watch:
     """Names appearing and disappearing: an iterator, plain or asynchronous.
 
-    What is watched is the mount table, not the directory (a namespace has a
-    name from the moment that it is mounted there until it is not), by polling
+    What is watched is the mount table (a namespace has a name from the moment
+    that it is mounted there until it is not), by polling
     ``/proc/thread-self/mountinfo``, which tells of every change. So a name is
     never reported before it can be opened, nothing is lost while the run
     directory is made, removed or mounted over, and there is no queue to
-    overflow. inotify, of the library's own or another's, would tell of files
-    only, before there is a namespace behind them.
+    overflow. Only of names that are links the mount table knows nothing: the
+    directory is watched as well, by inotify, whose word is only when to look.
+    That a link's target has gone nobody tells: it is seen at the next look.
 
     """
 
@@ -78,10 +85,13 @@ class Watch:
             self._mounts = _above_standard_streams(lambda: FileIO(path))
             # For exceptional conditions alone: it is always readable.
             self._epoll.register(self._mounts, select.EPOLLPRI)
+            self._directory = -1  # what inotify knows it by
+            self._links = self._watch_links()
         except OSError as error:
             number = error.errno or errno.EIO
             raise from_native(number, lib.NETNS_STEP_READ_MOUNTS, path.encode()) from None
         try:
+            self._look_at_links()
             # The names as last seen, and the changes until then that nobody has taken:
             # one object, as an interrupt may come between any two assignments.
             self._state: tuple[dict[str, int], list[Change]] = (pinned(rundir), [])
@@ -135,6 +145,7 @@ class Watch:
         return changes
 
     def _look(self) -> None:
+        self._look_at_links()
         now = pinned(self._rundir)
         before, changes = self._state
         gone = [
@@ -149,6 +160,29 @@ class Watch:
         ]
         self._state = (now, changes + gone + come)
         self._unseen = False
+
+    def _watch_links(self) -> t.Optional[FileIO]:
+        # Users may have few of these: without one, links are seen with the mounts.
+        try:
+            links = _above_standard_streams(lambda: FileIO(b"inotify", opener=lib.open_inotify))
+        except (OSError, ValueError):  # the opener returned -1
+            return None
+        self._epoll.register(links, select.EPOLLIN)
+        return links
+
+    def _look_at_links(self) -> None:
+        if self._links is None:
+            return
+        while self._links.read(4096):
+            pass
+        path = directory(self._rundir)
+        for each in (path, os.path.dirname(path)):  # the second tells of the first
+            watched = lib.inotify_add_watch(self._links.fileno(), each, _LINKS)
+            if watched >= 0:
+                break
+        if watched != self._directory:
+            lib.inotify_rm_watch(self._links.fileno(), self._directory)
+            self._directory = watched
 
     def _poll(self, timeout: t.Optional[float]) -> None:
         fd = self.fileno()
@@ -232,6 +266,8 @@ class Watch:
             self._wake()
         self._epoll.close()
         self._mounts.close()
+        if self._links is not None:
+            self._links.close()
 
     def __enter__(self) -> Watch:
         self.fileno()

@@ -26,6 +26,24 @@ NONE = """
 #define Py_RETURN_NONE return Py_INCREF(Py_None), Py_None
 """
 
+# What netns/_watch.py needs of libc. The first is an opener of io.FileIO, which closes
+# itself, should an interrupt fall in between.
+INOTIFY_CDEF = """
+int open_inotify(const char *, int);
+int inotify_add_watch(int, const char *, uint32_t);
+int inotify_rm_watch(int, int);
+"""
+INOTIFY = """
+#include <sys/inotify.h>
+
+static int open_inotify(const char *path, int flags)
+{
+	(void)path;
+	(void)flags;
+	return inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+}
+"""
+
 # module.c has the module's init function, and calls cffi's under this name.
 INIT = """
 #define PyInit__native netns__init_cffi
@@ -42,11 +60,12 @@ def cdef(header: str) -> str:
 
 
 ffi = FFI()
+ffi.cdef(INOTIFY_CDEF)
 for header in HEADERS:
     ffi.cdef(cdef(header))
 ffi.set_source(
     "netns._native",
-    "".join(f'#include "{header}"\n' for header in HEADERS) + NONE + INIT,
+    "".join(f'#include "{header}"\n' for header in HEADERS) + INOTIFY + NONE + INIT,
     sources=[
         f"csrc/{path.relative_to(CSRC)}" for path in SOURCES if FAULTS or path.name != "fault.c"
     ],
