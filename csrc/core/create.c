@@ -83,7 +83,8 @@ static bool is_abandoned(const struct place *place, int fd,
 		return place->is_name && is_old(st) &&
 		       !follow_link(place, NULL);
 	return netns__is_leftover(st, place->is_name) &&
-	       (netns__is_our_mode(st) || is_old(st)) && sys_is_mount(fd) != 1;
+	       (netns__is_our_mode(st) || is_old(st)) && !netns__is_nsfs(fd) &&
+	       sys_is_mount(fd) != 1;
 }
 
 /* Opens what a dead creator left, for its path; -EEXIST: it is in use. */
@@ -341,10 +342,16 @@ static int unmount_all(const struct place *place, struct stat *st,
 		if (ret < 0)
 			return netns__fail(err, ret, NETNS_STEP_UNLINK,
 					   place->path);
-		if (st->st_dev == nsfs)
-			ret = look_at_mount_point(place, st, err);
-	} while (ret > 0);
-	return ret < 0 ? ret : st->st_dev != nsfs;
+		if (st->st_dev != nsfs)
+			return 1;
+		ret = netns__open_seen(place->dir, place->name, st);
+		if (ret >= 0)
+			sys_close(ret);
+	} while (ret >= 0);
+	/* A namespace of another type was there before. */
+	return ret == -EINVAL ? 0
+			      : netns__fail(err, ret, NETNS_STEP_CHECK_TYPE,
+					    place->path);
 }
 
 /* A file that has content was there before: it is not ours to remove. */

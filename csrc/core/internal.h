@@ -342,6 +342,9 @@ int netns__open_rtnetlink(void);
 /* Returns the size of the kernel's message, which may be larger than buf. */
 int netns__receive(int sock, void *buf, size_t size);
 
+/* 1 for a file of nsfs, 0 for any other, or -errno. */
+int netns__is_nsfs(int fd);
+
 /* 0 for the descriptor of a network namespace, -EINVAL for any other. */
 int netns__check_type(int fd);
 

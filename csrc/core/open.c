@@ -8,8 +8,7 @@
 #include "internal.h"
 #include "sys.h"
 
-/* 1 for a file of nsfs, 0 for any other. */
-static int is_nsfs(int fd)
+int netns__is_nsfs(int fd)
 {
 	struct statfs sf;
 	int ret = sys_fstatfs(fd, &sf);
@@ -132,7 +131,7 @@ static int check_nsfs_type(int fd)
 /* Another driver may give the request's number another meaning. */
 int netns__check_type(int fd)
 {
-	int ret = is_nsfs(fd);
+	int ret = netns__is_nsfs(fd);
 
 	if (ret > 0)
 		return check_nsfs_type(fd);
@@ -242,7 +241,7 @@ int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 	peek = sys_openat(dir, name, O_PATH | follow, 0);
 	if (peek < 0)
 		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
-	ret = is_nsfs(peek);
+	ret = netns__is_nsfs(peek);
 	if (ret <= 0) {
 		if (!ret)
 			ret = look_at_stranger(peek, st);

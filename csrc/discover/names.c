@@ -38,7 +38,8 @@ static bool is_answer(int ret)
  * Every file is looked at first, by fstatat(2), which opens nothing: leftovers,
  * FIFOs and devices are passed over. A file of nsfs or a link is opened, to
  * read the type. What vanishes or changes meanwhile is passed over, and so is a
- * link that the caller may not follow.
+ * link that the caller can't follow. Any other that can't be looked at is an
+ * error, so that no name is missing.
  */
 static int is_network_namespace(int dir, const char *name, dev_t nsfs)
 {
@@ -53,8 +54,10 @@ static int is_network_namespace(int dir, const char *name, dev_t nsfs)
 	ret = st.st_dev == nsfs ? netns__open_seen(dir, name, &st) : -EAGAIN;
 	if (ret < 0)
 		ret = netns__open_file(dir, name, 0, &st, NULL, NULL);
+	if (ret < 0 && (st.st_dev == nsfs || !is_answer(ret)))
+		return ret == -ENOENT || ret == -EINVAL ? 0 : ret;
 	if (ret < 0)
-		return is_answer(ret) ? 0 : ret;
+		return 0;
 	sys_close(ret);
 	return 1;
 }

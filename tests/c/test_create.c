@@ -156,6 +156,12 @@ static void test_exists(void)
 	unlink(place("empty"));
 	unlink(place("link"));
 	ok(names_are(rundir, 1, "a\0"), "create: and no name is new");
+	ahead = 7;
+	ok(bad(netns_create(rundir, "a", &ns, fresh()), EEXIST,
+	       NETNS_STEP_MAKE_MOUNT_POINT, place("a")) &&
+		   count_mounts() == mounts,
+	   "create: nor is an old one taken for a leftover");
+	ahead = 0;
 }
 
 static void test_bad_names(void)
