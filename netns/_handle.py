@@ -724,7 +724,8 @@ def from_socket(sock: t.Descriptor) -> NetNS:
         A handle.
 
     Raises:
-        NotNamespaceError: the descriptor is closed, or no socket's.
+        NotNamespaceError: the socket or the descriptor is closed, or it is none
+            of a socket.
         NotPermittedError: see below.
         InvalidTypeError, InvalidValueError: neither a socket nor an int from 0.
         KernelError: ENOTTY, a kind of socket or a kernel that does not tell.
@@ -736,7 +737,8 @@ def from_socket(sock: t.Descriptor) -> NetNS:
     fd = sock if isinstance(sock, int) else getattr(sock, "fileno", lambda: None)()
     if fd is None:
         raise wrong_type("a socket, or its descriptor", sock)
-    return opened(lib.netns_from_socket, number(fd, "a descriptor", 0))
+    least = 0 if fd is sock else -1  # a closed socket's
+    return opened(lib.netns_from_socket, number(fd, "a descriptor", least))
 
 
 def do(

@@ -386,8 +386,9 @@ def test_from_socket(ns: netns.NetNS, tmp_path: Path) -> None:
             assert its == home
     with pytest.raises(netns.NotNamespaceError), (tmp_path / "file").open("w") as file:
         netns.from_socket(file)
-    with pytest.raises(netns.InvalidValueError):
+    with pytest.raises(netns.NotNamespaceError) as caught:
         netns.from_socket(inside)  # closed: its descriptor is -1
+    assert caught.value.errno == errno.EBADF
 
 
 @needs_cookies
