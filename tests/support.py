@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sysconfig
 import threading
 import time
@@ -55,6 +56,12 @@ def mountinfo() -> list[list[str]]:
     """The fields of each line; a mount point may have any bytes in its name."""
     text = Path("/proc/self/mountinfo").read_bytes().decode(errors="surrogateescape")
     return [line.split(" ") for line in text.splitlines()]
+
+
+def is_shared(path: Path) -> bool:
+    """Whether the mount that a path is on propagates to others."""
+    command = ["findmnt", "-no", "PROPAGATION", "-T", str(path)]
+    return "shared" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def nsfs_mounts() -> list[str]:
