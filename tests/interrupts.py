@@ -31,7 +31,7 @@ RUN = tempfile.mkdtemp(prefix="netns-interrupts-")
 os.environ["NETNS_RUN_DIR"] = RUN
 
 import netns  # noqa: E402
-from support import descriptors, ends, here, task_links  # noqa: E402
+from support import descriptors, ends, here, task_links, unshare_run_directory  # noqa: E402
 
 
 class Interrupt(BaseException):
@@ -313,7 +313,7 @@ def main(interrupts: float = 2000, seconds: float = 15) -> int:
     netns.create("seen").close()
     told = next(operations.changes) == ("appeared", "seen")
     netns.delete(*netns.names())
-    subprocess.run(["umount", RUN], check=True)
+    unshare_run_directory(RUN)
     os.rmdir(RUN)
     return sum(totals[column] for column in wrong) + (not told)
 

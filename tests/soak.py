@@ -32,7 +32,14 @@ RUN = tempfile.mkdtemp(prefix="netns-soak-")
 os.environ["NETNS_RUN_DIR"] = RUN
 
 import netns  # noqa: E402
-from support import descriptors, ends, here, nsfs_mounts, task_links  # noqa: E402
+from support import (  # noqa: E402
+    descriptors,
+    ends,
+    here,
+    nsfs_mounts,
+    task_links,
+    unshare_run_directory,
+)
 
 greenlet: Any = import_module("greenlet") if find_spec("greenlet") else None
 WORKERS = 4
@@ -285,7 +292,7 @@ def main(seconds: float) -> int:
             continue
     after = held()
     left = sorted(os.listdir(RUN))
-    subprocess.run(["umount", RUN], check=True)
+    unshare_run_directory(RUN)
     os.rmdir(RUN)
     for ns in soak.shared:
         ns.close()

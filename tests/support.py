@@ -64,6 +64,12 @@ def is_shared(path: Path) -> bool:
     return "shared" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+def unshare_run_directory(path: str | Path) -> None:
+    """Unmounts it where it is a mount of its own: below a shared mount it is none."""
+    if str(path) in [fields[4] for fields in mountinfo()]:
+        subprocess.run(["umount", path], check=True)
+
+
 def nsfs_mounts() -> list[str]:
     return sorted(fields[4] for fields in mountinfo() if "nsfs" in fields[-3:])
 

@@ -54,6 +54,7 @@ class Old:
     def close(self) -> None:
         self.waiter.wait()
         self.ns.close()
+        netns.delete(*netns.names(rundir=self.run), rundir=self.run)
         while (
             subprocess.run(["umount", "-l", self.run], stderr=subprocess.DEVNULL).returncode == 0
         ):

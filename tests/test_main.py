@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import netns
-from support import RUN, here
+from support import RUN, here, unshare_run_directory
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 COMMAND = [sys.executable, "-W", "error", "-m", "netns"]
@@ -206,7 +206,7 @@ def rundir(tmp_path: Path) -> Iterator[Path]:
         netns.create(each, rundir=path).close()
     yield path
     netns.delete(*netns.names(rundir=path), rundir=path)
-    subprocess.run(["umount", path], check=True)
+    unshare_run_directory(path)
 
 
 def test_exec_passes_signals_on(rundir: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_signal_ends_exec_in_all(tmp_path: Path, number: signal.Signals) -> No
         assert child.returncode == 128 + number
     finally:
         netns.delete(*netns.names(rundir=rundir), rundir=rundir)
-        subprocess.run(["umount", rundir], check=True)
+        unshare_run_directory(rundir)
 
 
 def test_a_name_of_any_bytes_in_any_locale(name: str) -> None:
@@ -340,7 +340,7 @@ def test_exec_in_all_counts_on_a_terminal(tmp_path: Path) -> None:
         os.close(master)
         os.close(slave)
         netns.delete(*netns.names(rundir=rundir), rundir=rundir)
-        subprocess.run(["umount", rundir], check=True)
+        unshare_run_directory(rundir)
 
 
 def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,7 @@ import netns
 from netns._errors import from_native
 from netns._native import Guard, ffi, lib
 from netns._switch import enter_and_look
-from support import RUN, checked_on_a_thread, here, link
+from support import RUN, checked_on_a_thread, here, link, unshare_run_directory
 
 
 def run(script: str, *args: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
@@ -245,7 +245,7 @@ def test_no_child_keeps_the_lock(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         thread.join()
-        subprocess.run(["umount", rundir], check=True)
+        unshare_run_directory(rundir)
 
 
 # Guards
@@ -515,6 +515,8 @@ def test_a_run_directory_that_is_not_to_be_used() -> None:
 @pytest.mark.parametrize("target", ["name", "path"])
 def test_delete_asks_before_it_unmounts(tmp_path: Path, target: str) -> None:
     rundir = tmp_path / "run"
+    rundir.mkdir()
+    subprocess.run(["mount", "--bind", rundir, rundir], check=True)
     with netns.create("whole", rundir=rundir) as ns:
         subprocess.run(["mount", "-o", "remount,bind,ro", rundir], check=True)
         try:

@@ -19,7 +19,7 @@ import pytest
 
 import netns
 import netns._watch
-from support import descriptors, interrupt_at_random, mountinfo
+from support import descriptors, interrupt_at_random, mountinfo, unshare_run_directory
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 
@@ -87,7 +87,7 @@ def test_the_run_directory_made_removed_and_mounted_over(run: Path) -> None:
             assert next(changes) == ("appeared", "a")
             netns.delete("a", rundir=run)
             assert next(changes) == ("disappeared", "a")
-            subprocess.run(["umount", run], check=True)
+            unshare_run_directory(run)
             run.rmdir()
 
 
