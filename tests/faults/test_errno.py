@@ -226,6 +226,12 @@ class Stage:
     def leftover(self) -> None:
         os.close(os.open(RUN / self.name, os.O_CREAT | os.O_EXCL, 0o400))
 
+    def link_name(self) -> None:
+        (RUN / self.name).symlink_to(self.taken)
+
+    def open_link(self) -> None:
+        netns.open(self.name).close()
+
     def pin_name(self) -> None:
         self.ns.pin(self.name)
 
@@ -365,6 +371,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "pin, a name": ("nothing", "pin_name", "clean"),
     "pin, a path": ("nothing", "pin_path", "clean"),
     "open, a name": ("nothing", "open_name", "nothing"),
+    "open, a link": ("link_name", "open_link", "clean"),
     "open, a path": ("nothing", "open_path", "nothing"),
     "from_pid": ("nothing", "from_pid", "nothing"),
     "from_thread, without /proc": ("own_mounts", "from_thread_without_proc", "nothing"),
@@ -383,6 +390,7 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "delete, a name": ("pin_name", "delete", "clean"),
     "delete, a path": ("pin_path", "delete_path", "clean"),
     "delete, a leftover": ("leftover", "delete", "clean"),
+    "delete, a link": ("link_name", "delete", "clean"),
     "delete, three names": ("create_three", "delete_three", "clean_three"),
 }
 CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo[:5] == "clean"]
