@@ -10,8 +10,8 @@ from ._call import call, directory, encode, ffi, lib, native, number, slot
 from ._errors import KernelError, NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
-from ._native import Guard, Handle, forget_host, guard, hand_over_async
-from ._switch import CHECK_RETURN, RUNS_LATER, check_function, watch_for_await
+from ._native import REFUSED, Guard, Handle, do_inside, forget_host, guard, hand_over_async
+from ._switch import RUNS_LATER, check_function, watch_for_await
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,16 +81,8 @@ class NetNS(Handle):
             flags = RUNS_LATER
         if flags & RUNS_LATER:
             check_function(fn)
-        host = None
-        try:
-            with guard(self) as host:
-                if args or kwargs:
-                    return fn(host, *args, **kwargs)
-                return fn(host)  # type: ignore[call-arg]
-        except NotPermittedError as error:
-            if host is not None or error.step != CHECK_RETURN:
-                raise
-        return self._do_in_thread(fn, args, kwargs)
+        result: t.T = do_inside(self, fn, args, kwargs)
+        return self._do_in_thread(fn, args, kwargs) if result is REFUSED else result
 
     def do_in_thread(
         self,

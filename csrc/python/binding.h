@@ -53,6 +53,10 @@ PyThreadState *netns__py_begin_switch(int64_t guard);
 void netns__py_end_switch(PyThreadState *state);
 int64_t netns__py_enter(PyObject *handle);
 int netns__py_leave(int64_t number);
+int netns__py_leave_keeping(int64_t number);
+PyObject *netns__py_do_inside(PyObject *module, PyObject *const *args,
+			      Py_ssize_t count);
+int netns__py_add_switch(PyObject *module);
 
 /* follow.c */
 

@@ -58,20 +58,9 @@ int netns__py_move_step(PyObject *from, PyObject *to)
 /* Leaves. An exception that is set stays, or is the context of the new one. */
 static int leave_step(struct step *step)
 {
-	PyObject *type, *value, *traceback;
-	int ret;
-
 	innermost = step->outer;
 	Py_CLEAR(step->handle);
-	if (!step->number)
-		return 0;
-	PyErr_Fetch(&type, &value, &traceback);
-	ret = netns__py_leave(step->number);
-	if (ret < 0 && type)
-		netns__py_add_context(type, value, traceback);
-	else if (ret == 0)
-		PyErr_Restore(type, value, traceback);
-	return ret;
+	return step->number ? netns__py_leave_keeping(step->number) : 0;
 }
 
 /* call_inside(ns, callback, *args) */

@@ -148,19 +148,15 @@ static PyObject *guard_enter(PyObject *obj, PyObject *unused)
 	PyObject *result, *type, *value, *traceback;
 	int64_t outside = 0, number;
 	struct netns_error err;
-	PyThreadState *state;
 
 	(void)unused;
 	if (!atomic_compare_exchange_strong(&self->number, &outside, ENTERING))
 		return raise_order_error();
-	state = netns__py_begin_switch(0);
-	number = self->handle ? netns_enter(self->handle->ns, &err)
-			      : netns_tour(&err);
-	netns__py_end_switch(state);
+	number = netns__py_enter((PyObject *)self->handle);
 	atomic_store_explicit(&self->number, number < 0 ? 0 : number,
 			      memory_order_release);
 	if (number < 0)
-		return netns__py_raise(&err);
+		return NULL;
 	result = self->handle
 		       ? netns__py_host(Py_TYPE((PyObject *)self->handle))
 		       : make_tour(number);

@@ -59,6 +59,8 @@ static PyMethodDef functions[] = {
 	{ "guard", netns__py_guard, METH_O, NULL },
 	{ "tour_guard", netns__py_tour_guard, METH_NOARGS, NULL },
 	{ "hand_over_async", netns__py_hand_over_async, METH_O, NULL },
+	{ "do_inside", (PyCFunction)(void (*)(void))netns__py_do_inside,
+	  METH_FASTCALL, NULL },
 	{ "call_inside", netns__py_call_inside, METH_VARARGS, NULL },
 	{ "schedule", netns__py_schedule, METH_VARARGS, NULL },
 	{ "rundir", rundir, METH_NOARGS, NULL },
@@ -73,6 +75,7 @@ PyMODINIT_FUNC PyInit__native(void)
 	PyObject *module = is_refused_here() ? NULL : netns__init_cffi();
 
 	if (module && (PyModule_AddFunctions(module, functions) < 0 ||
+		       netns__py_add_switch(module) < 0 ||
 		       netns__py_add_handle(module) < 0 ||
 		       netns__py_add_guard(module) < 0))
 		Py_CLEAR(module);
