@@ -8,7 +8,7 @@ import sys
 from ._call import Handle, lib, native
 from ._errors import Error, NotPermittedError, from_native, wrong_type
 from ._lazy import _types as t
-from ._native import guard
+from ._native import REFUSED, do_inside
 from ._switch import CHECK_RETURN, tour
 from ._threads import has_files, is_green
 
@@ -26,20 +26,10 @@ def make_inside(
     ns: t.Any, make: t.Callable[..., socket.socket], *args: t.Any, **kwargs: t.Any
 ) -> socket.socket:
     """The socket that make(host, ...) gives inside; closed if the thread can't come home."""
-    sock = None
-    try:
-        with guard(ns) as host:
-            sock = make(host, *args, **kwargs)
-        return sock
-    except BaseException as error:
-        if sock is not None:
-            sock.close()
-        refused = isinstance(error, NotPermittedError) and error.step == CHECK_RETURN
-        if not refused or sock is not None:
-            raise
-    # The thread would not be allowed to return: another one goes.
-    made: socket.socket = ns.do_in_thread(make, *args, **kwargs)
-    return made
+    made = do_inside(ns, make, args, kwargs)
+    if made is REFUSED:
+        made = ns.do_in_thread(make, *args, **kwargs)
+    return made  # type: ignore[no-any-return]
 
 
 def create_connection(
