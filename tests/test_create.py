@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -355,12 +356,14 @@ def test_the_rootless_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert caught.value.path == (str(RUN / "a") if mine else str(tmp_path / "netns" / "a"))
 
 
-def test_a_signal_while_waiting_for_the_lock(name: str) -> None:
+def test_a_signal_while_waiting_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its handler runs, and the wait goes on (PEP 475)."""
-    netns.create(name).close()
-    netns.delete(name)
+    rundir = run_directory(tmp_path, monkeypatch)
+    netns.create("first").close()
     holder = subprocess.Popen(
-        ["flock", RUN, "sh", "-c", "echo && exec cat"],
+        ["flock", rundir, "sh", "-c", "echo && exec cat"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -376,15 +379,41 @@ def test_a_signal_while_waiting_for_the_lock(name: str) -> None:
 
     before = signal.signal(signal.SIGALRM, handle)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        netns.create(name).close()
+        # More than one: it may come in the instant between two sleeps of the wait.
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        netns.create("second").close()
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         stdin.close()
         holder.wait()
         holder.stdout.close()
     assert signals
-    assert name in netns.names()
+    assert netns.names() == ["first", "second"]
+    subprocess.run(["umount", "-R", rundir], check=True)
+
+
+def test_others_get_the_lock_while_many_names_are_deleted(ns: netns.NetNS, tmp_path: Path) -> None:
+    rundir = tmp_path / "run"
+    many = [str(number) for number in range(1500)]
+    for one in many:
+        ns.pin(one, rundir=rundir)
+    left: list[int] = []
+
+    def wait_for_the_lock() -> None:
+        while len(os.listdir(rundir)) == len(many):
+            os.sched_yield()
+        fd = os.open(rundir, os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        left.append(len(os.listdir(rundir)))
+        os.close(fd)
+
+    other = threading.Thread(target=wait_for_the_lock)
+    other.start()
+    netns.delete(*many, rundir=rundir)
+    other.join()
+    subprocess.run(["umount", rundir], check=True)
+    assert 0 < left[0] < len(many)
 
 
 def test_exist_ok_where_the_name_comes_and_goes(name: str) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,38 +171,58 @@ def test_a_child_closes_what_other_threads_were_using(ns: netns.NetNS) -> None:
 # The run directory's lock
 
 
-def test_a_lock_held_by_somebody(name: str) -> None:
-    netns.create(name).close()
-    fd = os.open(RUN, os.O_RDONLY)
+@pytest.fixture
+def rundir(tmp_path: Path) -> Iterator[Path]:
+    """A run directory whose lock nobody else waits for."""
+    path = tmp_path / "run"
+    netns.create("first", rundir=path).close()
+    yield path
+    subprocess.run(["umount", "-R", path], check=True)
+
+
+def test_a_lock_held_by_somebody(rundir: Path) -> None:
+    """Whoever waits gives up, also where a timer interrupts the wait time and again."""
+
+    def handler(*_: object) -> None:
+        assert time.monotonic() < begun + 20
+
+    fd = os.open(rundir, os.O_RDONLY)
+    old = signal.signal(signal.SIGALRM, handler)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         begun = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
         with pytest.raises(
             netns.KernelError, match=f"held by process {os.getpid()} \\("
         ) as caught:
-            netns.create(name + "2")
-        assert time.monotonic() - begun < 30
-        assert caught.value.path == str(RUN)
-        netns.delete(name)
+            netns.create("second", rundir=rundir)
+        assert caught.value.path == str(rundir)
+        netns.delete("first", rundir=rundir)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
         os.close(fd)
-    assert name not in netns.names()
+    assert netns.names(rundir=rundir) == []
 
 
-def test_a_signal_ends_the_wait_for_a_lock(name: str) -> None:
+def test_a_signal_ends_the_wait_for_a_lock(rundir: Path) -> None:
     class LateError(Exception):
         pass
 
     def handler(*_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise LateError
 
-    fd = os.open(RUN, os.O_RDONLY)
+    fd = os.open(rundir, os.O_RDONLY)
     old = signal.signal(signal.SIGALRM, handler)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        begun = time.monotonic()
+        # More than one: it may come in the instant between two sleeps of the wait.
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
         with pytest.raises(LateError):
-            netns.create(name)
+            netns.create("second", rundir=rundir)
+        assert time.monotonic() < begun + 1.5
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)

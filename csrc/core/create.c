@@ -402,9 +402,12 @@ int netns_delete(const char *rundir, const char *target,
 /*
  * An unmount waits for a grace period of the kernel's RCU, and threads that
  * wait at the same time wait for the same one. More than sixteen have not been
- * seen to gain.
+ * seen to gain. The lock is given back now and then, because others would give
+ * up before thousands of names are gone; in each pause they try at least once.
  */
 #define DELETERS 15
+#define SPAN	 100000 /* microseconds */
+#define PAUSE	 (2 * LOCK_SLEEP)
 
 struct deletions {
 	const char *const *targets;
@@ -412,6 +415,7 @@ struct deletions {
 	struct netns_error *errors;
 	struct place rundir; /* locked */
 	atomic_size_t next;
+	int64_t pause; /* when the lock is to be given back */
 	atomic_int failed;
 };
 
@@ -434,7 +438,8 @@ static void *delete_names(void *arg)
 	struct deletions *all = arg;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&all->next, 1)) < all->count) {
+	while (sys_now() < all->pause &&
+	       (i = atomic_fetch_add(&all->next, 1)) < all->count) {
 		if (netns__is_name(all->targets[i]))
 			delete_name(all, i);
 	}
@@ -455,19 +460,26 @@ static void delete_in_threads(struct deletions *all, size_t names)
 		sys_join(threads[--n]);
 }
 
-/* Deletes the names together, under one lock; false where it could not begin. */
-static bool delete_together(struct deletions *all, const char *rundir,
-			    size_t names)
+/* Deletes names together. Returns the first target that it did not come to. */
+static size_t delete_together(struct deletions *all, const char *rundir,
+			      size_t names)
 {
 	struct netns_error err;
+	size_t begin = 0;
 
-	if (names < 2 || netns__thread_check(&err) < 0 ||
-	    netns__place_open(&all->rundir, rundir, "any", PLACE_CHANGE, &err) <
-		    0)
-		return false;
-	delete_in_threads(all, names);
-	netns__place_close(&all->rundir);
-	return true;
+	if (names < 2 || netns__thread_check(&err) < 0)
+		return 0;
+	while (begin < all->count &&
+	       !netns__place_open(&all->rundir, rundir, "any", PLACE_CHANGE,
+				  &err)) {
+		all->pause = sys_now() + SPAN;
+		delete_in_threads(all, names);
+		netns__place_close(&all->rundir);
+		begin = atomic_load(&all->next);
+		if (begin < all->count)
+			sys_sleep(PAUSE);
+	}
+	return begin;
 }
 
 int netns_delete_many(const char *rundir, const char *const *targets,
@@ -476,8 +488,7 @@ int netns_delete_many(const char *rundir, const char *const *targets,
 	struct deletions all = { .targets = targets,
 				 .count = count,
 				 .errors = errors };
-	size_t i, names = 0;
-	bool together;
+	size_t i, together, names = 0;
 
 	for (i = 0; i < count; i++) {
 		errors[i].err = 0;
@@ -486,7 +497,7 @@ int netns_delete_many(const char *rundir, const char *const *targets,
 	together = delete_together(&all, rundir, names);
 	/* The rest is deleted one by one: each has an error of its own. */
 	for (i = 0; i < count; i++) {
-		if (together && netns__is_name(targets[i]))
+		if (i < together && netns__is_name(targets[i]))
 			continue;
 		if (netns_delete(rundir, targets[i], &errors[i]) < 0)
 			all.failed++;

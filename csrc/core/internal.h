@@ -300,6 +300,9 @@ enum place_use {
 	PLACE_MAKE,   /* makes a run directory and shares its mount as well */
 };
 
+/* Microseconds, at most, between two tries to take the lock. */
+#define LOCK_SLEEP 5000
+
 /* 1 to 255 bytes, no '/', neither "." nor "..". */
 bool netns__is_name(const char *text);
 

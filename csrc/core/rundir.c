@@ -165,27 +165,41 @@ static int open_rundir(struct place *place, enum place_use use,
  * Rejected: flock(2) that waits: for ever, whoever has the lock.
  * Solution: whoever waits gives up after a while. A name can be deleted without
  * the lock, as iproute2 does it; making one fails. The lock is given back by
- * LOCK_UN, which frees it for the children's copies as well.
+ * LOCK_UN, which frees it for the children's copies as well. A wait that a
+ * signal ended goes on where it is tried again, or a timer that fires at
+ * intervals would make it one for ever.
  */
 #ifdef NETNS_FAULTS
 #define LOCK_PATIENCE 20000
 #else
 #define LOCK_PATIENCE 2000000 /* microseconds */
 #endif
-#define LOCK_SLEEP 5000 /* at most; the first is a hundredth */
+
+static _Thread_local int64_t interrupted_end; /* of a wait, or 0 */
+
+static int64_t end_of_wait(void)
+{
+	int64_t now = sys_now(), end = interrupted_end;
+
+	interrupted_end = 0;
+	/* One of long ago was given up. */
+	return end > now - LOCK_PATIENCE ? end : now + LOCK_PATIENCE;
+}
 
 static int wait_for_lock(int fd)
 {
-	int64_t end = sys_now() + LOCK_PATIENCE;
-	long sleep = LOCK_SLEEP / 100;
+	int64_t end = end_of_wait();
+	long sleep = LOCK_SLEEP / 100; /* doubled each time */
 	int ret;
 
 	while ((ret = sys_lock(fd)) == -EWOULDBLOCK) {
 		if (sys_now() >= end)
 			return -ETIMEDOUT;
 		ret = sys_sleep(sleep);
-		if (ret < 0)
+		if (ret < 0) {
+			interrupted_end = end;
 			return ret;
+		}
 		sleep = sleep * 2 < LOCK_SLEEP ? sleep * 2 : LOCK_SLEEP;
 	}
 	return ret;
