@@ -39,8 +39,13 @@ def popen(ns: Handle, argv: t.Any, kwargs: dict[str, t.Any]) -> subprocess.Popen
                 first()
 
         return subprocess.Popen(argv, **{**kwargs, "preexec_fn": prepare})
-    child: subprocess.Popen[t.Any] = Job("netns-popen", start_child, abandon=end).run()
-    return child
+    job = Job("netns-popen", start_child, abandon=end)
+    try:
+        child: subprocess.Popen[t.Any] = job.run()
+        return child
+    except BaseException:
+        job.abandon()
+        raise
 
 
 def run(
@@ -61,17 +66,14 @@ def run(
         if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
             raise ValueError("stdout and stderr arguments may not be used with capture_output.")
         kwargs["stdout"] = kwargs["stderr"] = subprocess.PIPE
-    with popen(ns, argv, kwargs) as child:
-        try:
-            out, err = child.communicate(input, timeout=timeout)
-        except subprocess.TimeoutExpired as expired:
-            child.kill()
-            child.wait()
-            raise expired
-        except BaseException:
-            child.kill()
-            raise
+    child = popen(ns, argv, kwargs)
+    # No `with`: an interrupt in its __enter__() would leave the child alone.
+    try:
+        out, err = child.communicate(input, timeout=timeout)
         status = child.poll()
+    except BaseException:
+        end(child)
+        raise
     assert status is not None
     if check and status:
         raise subprocess.CalledProcessError(status, child.args, out, err)

@@ -119,7 +119,7 @@ class Job:
         self._fn: t.Optional[t.Callable[[], t.Any]] = fn
         self._context = copy_context()
         self._abandon = abandon
-        self._result: t.Any = None
+        self._results: list[t.Any] = []  # popped by whoever abandons it
         self._error: t.Optional[BaseException] = None
         self._first = [True]  # popped by whichever of the two threads comes first
 
@@ -131,21 +131,26 @@ class Job:
             done.get()
             return self._take()
         except BaseException:
-            self._settle()
+            self.abandon()
             raise
 
-    def _settle(self) -> None:
+    def abandon(self) -> None:
+        """Each of the two threads calls it to be rid of the result. The second abandons it."""
         try:
             self._first.pop()
+            return
         except IndexError:
-            result, self._result = self._result, None
-            if result is not None:
-                self._abandon(result)
+            pass
+        try:
+            result = self._results.pop()
+        except IndexError:
+            return
+        self._abandon(result)
 
     def _take(self) -> t.Any:
         error, self._error = self._error, None
         if error is None:
-            return self._result
+            return self._results[0]
         try:
             raise error
         finally:
@@ -155,12 +160,12 @@ class Job:
         try:
             introduce(self._name)
             assert self._fn is not None
-            self._result = self._context.run(self._fn)
+            self._results.append(self._context.run(self._fn))
         except BaseException as error:
             self._error = error
         try:
             self._fn = None  # and what it holds, before the caller goes on
-            self._settle()
+            self.abandon()
             end_event_loop()
         finally:
             # Since 3.13 it goes with its thread, except under gevent.

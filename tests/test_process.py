@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
+import opcode
 import os
 import shutil
 import signal
@@ -12,9 +14,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 import dns.message
@@ -23,6 +27,7 @@ import pytest
 from pyroute2 import IPRoute
 
 import netns
+from netns import _process, _threads
 from support import ends, here, interrupt_at_random, task_links
 
 ETC = Path("/etc/netns")
@@ -211,6 +216,57 @@ def test_the_child_of_an_interrupted_call_is_killed(
         ns.popen(["sleep", "60"])
     late.set()
     assert begun.get(timeout=30).wait() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="older ones may call a handler before any instruction"
+)
+@pytest.mark.parametrize("call", ["popen", "run"])
+def test_interrupted_at_every_instruction(
+    ns: netns.NetNS, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the call on to its return, no child is left to itself."""
+    monkeypatch.setattr(subprocess, "_cleanup", lambda: None)  # one that was left stays visible
+    files = {_process.__file__, _threads.__file__}
+    left = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            name = opcode.opname[frame.f_code.co_code[frame.f_lasti]]
+            # No handler is called from a return on until its value is stored.
+            left -= not name.startswith(("RETURN", "STORE_FAST", "NOP"))
+            if left == 0:
+                left = -1
+                raise KeyboardInterrupt
+        return trace
+
+    before = children()
+    for nth in itertools.count(1):
+        left = nth
+        sys.settrace(trace)
+        try:
+            if call == "run":
+                ns.run(["true"])
+            else:
+                child = ns.popen(["sleep", "9"])
+            sys.settrace(None)
+            break
+        except KeyboardInterrupt:
+            continue
+        finally:
+            sys.settrace(None)
+    if call == "popen":
+        child.kill()
+        child.wait()
+    assert nth > 50
+    deadline = time.monotonic() + 10
+    while children() != before and time.monotonic() < deadline:
+        os.sched_yield()  # until the threads have abandoned the last ones
+    assert children() == before
 
 
 class NameServer:
