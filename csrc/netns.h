@@ -128,8 +128,10 @@ enum netns_step {
 	NETNS_STEP_SET_NSID,
 
 	/* exec */
+	NETNS_STEP_JOIN_OWNER,
 	NETNS_STEP_UNSHARE_MOUNTS,
 	NETNS_STEP_MOUNT_SYSFS,
+	NETNS_STEP_CARRY_MOUNT,
 	NETNS_STEP_BIND_CONFIGURATION,
 
 	/* discovery */
@@ -267,6 +269,37 @@ int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err);
 int netns_from_socket(int fd, struct netns **ns, struct netns_error *err);
 
 /*
+ * netns_from_cookie - the namespace that has a cookie, see netns_cookie()
+ *
+ * Looks nothing up in any file system. ino is its inode number, which Linux
+ * 6.18 asks for, or 0.
+ *
+ * Errors: ENOENT (none has these numbers, or this kernel wants both); ENOSYS
+ * before Linux 6.18, where netns_discover() and netns_cookie() tell.
+ * Privilege: none for the calling thread's own namespace and those that its
+ * user namespace or a descendant owns.
+ * Source: open_by_handle_at(2), FD_NSFS_ROOT, Linux 6.18.
+ */
+int netns_from_cookie(uint64_t cookie, uint64_t ino, struct netns **ns,
+		      struct netns_error *err);
+
+/*
+ * netns_from_descriptor - the namespace that a process's descriptor holds
+ *
+ * That of a namespace, of a socket or of /dev/net/tun, as a netns_holder has
+ * it.
+ *
+ * Errors: ENOENT (no such process or descriptor); EINVAL (an id below 1, or
+ * with NETNS_STEP_CHECK_TYPE another file); EACCES, EPERM; for sockets, with
+ * NETNS_STEP_OPEN_SOCKET, ENOSYS before Linux 5.6 and where it is refused.
+ * Privilege: PTRACE_MODE_READ over the process; for sockets PTRACE_MODE_ATTACH,
+ * and that of netns_from_socket().
+ * Source: proc_pid_fd(5), pidfd_getfd(2).
+ */
+int netns_from_descriptor(int32_t pid, int32_t fd, struct netns **ns,
+			  struct netns_error *err);
+
+/*
  * netns_close - let go of the namespace; the handle gives EBADF from now on
  *
  * Idempotent. Closing a handle while another thread uses it is safe: that
@@ -313,30 +346,41 @@ int64_t netns_owner_uid(struct netns *ns, struct netns_error *err);
 /*
  * netns_cookie - the kernel's number for the namespace, which is never reused
  *
- * A socket that is made inside, as by netns_socket(), tells it.
+ * Asked of the handle; before Linux 6.18 of a socket that is made inside, as by
+ * netns_socket().
  *
- * Errors: as netns_enter(), except EPERM with NETNS_STEP_CHECK_RETURN;
- * ENOPROTOOPT with NETNS_STEP_ASK_COOKIE (before Linux 5.14); EAGAIN (no
- * thread).
- * Privilege: none for the calling thread's own namespace; else CAP_SYS_ADMIN
- * as for netns_enter().
- * Source: SO_NETNS_COOKIE, Linux 5.14, e8b9eab99232.
+ * Errors: EBADF (closed). Before Linux 6.18 as netns_enter(), except EPERM with
+ * NETNS_STEP_CHECK_RETURN; ENOPROTOOPT with NETNS_STEP_ASK_COOKIE (before Linux
+ * 5.14); EAGAIN (no thread).
+ * Privilege: none; before Linux 6.18 as for netns_enter(), unless it is the
+ * calling thread's own.
+ * Source: NS_GET_ID, Linux 6.18; SO_NETNS_COOKIE, Linux 5.14, e8b9eab99232.
  */
 int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err);
+
+/* What netns_nsids() lists; -1 where there is none. */
+struct netns_nsid {
+	int32_t nsid;
+	int32_t current; /* that of the same namespace in the calling thread's,
+			    if the list is a target's */
+};
 
 /*
  * netns_get_nsid - the id that the calling thread's namespace has for ns, or -1
  * netns_set_nsid - give ns an id, for good; below 0: the kernel chooses
- * netns_nsids - all ids that the calling thread's namespace has given
+ * netns_nsids - the ids that the calling thread's namespace, or another, gave
  *
  * rtnetlink names the namespaces of veth peers and the like by these ids. Two
- * namespaces have ids for each other independently. netns_nsids() returns how
- * many there are; *nsids is unsorted, for netns_free(), and NULL if there are
- * none. A kernel that ends its list with the first message (Linux 6.18 does)
- * gives some 1,100 of more.
+ * namespaces have ids for each other independently. netns_nsids() lists the ids
+ * that the namespace with the id target gave (Linux 4.20), or, if that is below
+ * 0, those of the calling thread's; if only is not below 0, just that of the
+ * namespace that has the id only. It returns how many there are; *nsids is
+ * unsorted, for netns_free(), and NULL if there are none. A kernel that ends its
+ * list with the first message (Linux 6.18 does) gives some 1,100 of more.
  *
  * Errors: EBADF (closed); EEXIST with NETNS_STEP_SET_NSID (it has an id, or
  * another namespace has this id: older kernels say ENOSPC for the latter);
+ * ENOENT or EINVAL with NETNS_STEP_GET_NSID (no namespace has the id);
  * EPERM; EMFILE and the like for the socket.
  * Privilege: none to get; CAP_NET_ADMIN in the user namespace that owns the
  * calling thread's namespace to set.
@@ -344,7 +388,8 @@ int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err);
  */
 int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err);
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err);
-int netns_nsids(int32_t **nsids, struct netns_error *err);
+int netns_nsids(int32_t target, int32_t only, struct netns_nsid **nsids,
+		struct netns_error *err);
 
 /*
  * netns_enter - move the calling thread into the namespace
@@ -556,26 +601,49 @@ void netns_free(void *block);
 #define NETNS_PINS	1 /* mounts, the run directory's names among them */
 #define NETNS_PROCESSES 2 /* the main thread of each process */
 #define NETNS_THREADS	4 /* the other threads too; includes NETNS_PROCESSES */
+#define NETNS_DESCRIPTORS 8 /* what else holds any; includes NETNS_THREADS */
+
+#define NETNS_MOUNT_IDS 16 /* with NETNS_PINS: fill mounts */
+
+/* What holds a namespace that no path and no task leads to. */
+enum netns_holder_kind {
+	NETNS_HELD_BY_DESCRIPTOR, /* of a namespace */
+	NETNS_HELD_BY_SOCKET,	  /* or by a descriptor of /dev/net/tun */
+	NETNS_HELD_BY_MOUNT,	  /* in another mount namespace */
+};
+
+struct netns_holder {
+	int32_t kind; /* enum netns_holder_kind */
+	int32_t pid;  /* a process, or a thread that shares its own with none */
+	int32_t fd;   /* -1 for a mount */
+};
 
 /*
  * A namespace that was found. Its texts are first the names in the run
- * directory, then the paths at which it is pinned, each ended by a NUL. Its ids
- * are first the ids of processes, then of threads. Each kind is ascending.
+ * directory, then the paths at which it is pinned, then those of the mounts
+ * among its holders, each ended by a NUL. Its ids are first the ids of
+ * processes, then of threads. Each kind is ascending.
  */
 struct netns_found {
 	uint64_t ino;
-	uint32_t names, paths, pids, threads; /* how many */
-	uint32_t first_text;		      /* offset in texts */
-	uint32_t first_id;		      /* index in ids */
+	uint32_t names, paths, pids, threads, holders; /* how many */
+	uint32_t first_text;			       /* offset in texts */
+	uint32_t first_id;			       /* index in ids */
+	uint32_t first_holder;			       /* index in holders */
 };
 
 struct netns_discovery {
-	uint64_t dev;	     /* of all */
-	uint32_t count;	     /* namespaces in found, by inode number */
-	uint32_t hidden;     /* processes that may not be looked at */
-	uint32_t texts_size; /* bytes in texts */
-	uint32_t ids_count;  /* numbers in ids */
+	uint64_t dev;		/* of all */
+	uint32_t count;		/* namespaces in found, by inode number */
+	uint32_t hidden;	/* processes that may not be looked at */
+	uint32_t texts_size;	/* bytes in texts */
+	uint32_t ids_count;	/* numbers in ids */
+	uint64_t holders_count; /* in holders */
+	uint64_t mounts_count;	/* in mounts: the names, with NETNS_MOUNT_IDS */
 	struct netns_found *found;
+	struct netns_holder *holders;
+	uint64_t
+		*mounts; /* ids: never reused from Linux 6.8 on; 0: not known */
 	int32_t *ids;
 	char *texts;
 };
@@ -583,15 +651,23 @@ struct netns_discovery {
 /*
  * netns_discover - every network namespace of the host, each once
  *
- * `what` says where to look: NETNS_PINS, NETNS_PROCESSES, NETNS_THREADS. Paths
- * are paths of the calling process's mount namespace that lead to the
- * namespace. A path that another mount covers is left out; a namespace that has
- * no other path is found without one. A thread is listed where it is not in its
- * main thread's namespace, or where its main thread has ended.
+ * `what` says where to look: NETNS_PINS, NETNS_PROCESSES, NETNS_THREADS,
+ * NETNS_DESCRIPTORS. Paths are paths of the calling process's mount namespace
+ * that lead to the namespace. A path that another mount covers is left out; a
+ * namespace that has no other path is found without one. A thread is listed
+ * where it is not in its main thread's namespace, or where its main thread has
+ * ended.
  *
- * Not found are namespaces that only a descriptor, a socket, a device's move or
- * a mount in another mount namespace holds, and those of processes that /proc
- * does not show: in other pid namespaces, or hidden by its hidepid option.
+ * NETNS_DESCRIPTORS also finds what only a descriptor of a namespace, a socket,
+ * /dev/net/tun or a mount in another mount namespace holds. Holders are listed
+ * of namespaces that neither paths nor tasks lead to. To see a socket's
+ * namespace, its descriptor is copied for a moment: Linux 5.6, and the rights
+ * to do so (PTRACE_MODE_ATTACH, CAP_NET_ADMIN). Not found are namespaces held
+ * by descriptors that are on their way through a socket, by io_uring's, by a
+ * mount namespace without a process and by a device's move; and those of
+ * processes that /proc does not show: in other pid namespaces, or hidden by
+ * its hidepid option.
+ *
  * Processes that end meanwhile are skipped; those that may not be looked at are
  * counted in hidden. The scan is no snapshot: a thread that moves meanwhile may
  * be seen before or after its move.
@@ -622,21 +698,45 @@ int netns_discover(const char *rundir, int what,
 int netns_rundir(char *buf, size_t size);
 
 /*
+ * netns_join_owner - enter the user namespace that owns the network namespace
+ *
+ * The calling process, which must have one thread, has every capability there.
+ * Its user and group ids stay. This can't be undone: it is for a process that
+ * executes a program in a namespace that netns_set() refuses, as one that a
+ * rootless container of the same user has.
+ *
+ * Errors, with NETNS_STEP_JOIN_OWNER: EPERM; EINVAL (it is the process's own,
+ * or the process has several threads). EBADF (closed).
+ * Privilege: CAP_SYS_ADMIN in that user namespace, which the user who made it
+ * has from outside.
+ * Source: setns(2), user_namespaces(7), ioctl_ns(2): NS_GET_USERNS.
+ */
+int netns_join_owner(struct netns *ns, struct netns_error *err);
+
+/*
  * netns_setup_exec - set up mounts for a command, as `ip netns exec` does
  *
  * The calling thread gets a mount namespace of its own, in which /sys shows its
- * network namespace and each file of /etc/netns/NAME is bound over the file of
- * the same name in /etc. A file that /etc lacks is left out. NULL for name sets
- * up /sys alone. This can't be undone: it is for a thread that ends, or that
- * executes a program. It allocates nothing, so a child of fork() may call it.
+ * network namespace, with what was mounted below /sys before, and each file of
+ * /etc/netns/NAME is bound over the file of the same name in /etc. NULL for
+ * name sets up /sys alone. This can't be undone: it is for a thread that ends,
+ * or that executes a program. It allocates nothing, so a child of fork() may
+ * call it.
  *
- * Errors: EPERM; EINVAL (not a name); whatever mount(2) gives. Mounts made by
- * then are visible to this thread alone.
+ * What can't be set up is left out, and /sys or the file in /etc is as before.
+ * Returns how many things were; the first ones fill left_out, which has room
+ * for so many: NETNS_STEP_MOUNT_SYSFS (a sandbox that covers parts of /sys, or
+ * a namespace of another owner); NETNS_STEP_CARRY_MOUNT;
+ * NETNS_STEP_BIND_CONFIGURATION (nothing of that name in /etc, a file over a
+ * directory, a link that leads nowhere).
+ *
+ * Errors: EPERM; EINVAL (not a name).
  * Privilege: CAP_SYS_ADMIN, also in the user namespace that owns the network
  * namespace.
  * Source: ip-netns(8), mount_namespaces(7).
  */
-int netns_setup_exec(const char *name, struct netns_error *err);
+int netns_setup_exec(const char *name, struct netns_error *left_out,
+		     size_t room, struct netns_error *err);
 
 /* cdef: end */
 

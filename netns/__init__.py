@@ -73,7 +73,8 @@ del TYPE_CHECKING, check_interpreter, exists, ffi, lib, sys
 _MODULES = {
     "_config": "get_include get_library_dir",
     "_create": "attach create delete new",
-    "_discover": "Discovery Found check discover identify is_netns names nsids pids",
+    "_discover": "Discovery Found Holder check discover from_cookie identify is_netns names nsids"
+    " pids",
     "_errors": "ClosedError Error ExistsError InvalidTypeError InvalidValueError KernelError"
     " NotFoundError NotNamespaceError NotPermittedError OrderError RestoreError",
     "_executor": "Executor",

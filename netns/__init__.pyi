@@ -25,10 +25,16 @@ from ._discover import (
     Found as Found,
 )
 from ._discover import (
+    Holder as Holder,
+)
+from ._discover import (
     check as check,
 )
 from ._discover import (
     discover as discover,
+)
+from ._discover import (
+    from_cookie as from_cookie,
 )
 from ._discover import (
     identify as identify,

@@ -11,6 +11,8 @@ from ._native import Handle, ffi, lib, rundir
 
 __all__ = ["Handle", "allocate", "call", "directory", "encode", "ffi", "lib", "native"]
 
+_USUAL = b"/run/netns"
+
 _LARGEST = 2**31 - 1  # pids, thread ids and descriptors are C ints
 _SLOT = ffi.typeof("struct netns **")
 
@@ -86,6 +88,14 @@ def directory(given: t.Optional[t.Directory]) -> bytes:
             raise wrong_value("a run directory has a path", text)
         path = encode(text)
     return path.rstrip(b"/") or b"/"
+
+
+def directories(given: t.Optional[t.Directory]) -> tuple[bytes, ...]:
+    """Where names are looked up: that directory and, behind a user's own, the host's."""
+    where = directory(given)
+    if given is not None or where == _USUAL or os.environ.get("NETNS_RUN_DIR"):
+        return (where,)
+    return where, _USUAL
 
 
 def number(value: int, what: str, least: int) -> int:

@@ -13,15 +13,21 @@ import shutil
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import netns
 
-from ._call import call, encode, ffi, lib
+from ._call import call, directory, lib, native
+from ._discover import nsids_of
+from ._errors import step_text
+from ._threads import try_setup_exec
 
 UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
+# As ip has them: what is missing; a request of rtnetlink's; what can't be understood,
+# and a namespace that can't be entered.
+FAILED, REFUSED, WRONG = 1, 2, 255
 
 
 def shown(text: str) -> str:
@@ -54,6 +60,11 @@ def numbers(values: Sequence[int], most: int = 8) -> str:
 def held_by(found: netns.Found) -> str:
     if found.names or found.paths:
         return " ".join(found.names or found.paths)
+    if found.holders:
+        return ", ".join(
+            f"pid {holder.pid} {holder.kind} {holder.path or holder.fd}"
+            for holder in found.holders[:8]
+        )
     if found.pids or found.threads:
         return f"pid {numbers(found.pids)}" if found.pids else f"thread {numbers(found.threads)}"
     return "(a mount that another one covers)"
@@ -62,15 +73,40 @@ def held_by(found: netns.Found) -> str:
 # Names
 
 
-def list_names(args: Namespace) -> int:
-    found = [(found, name) for found in netns.discover(rundir=args.rundir) for name in found.names]
-    entries: list[dict[str, Any]] = []
-    for each, name in sorted(found, key=lambda pair: pair[1]):
-        # One that is deleted meanwhile is left out.
+def warn(error: object) -> None:
+    print(f"netns: warning: {error}", file=sys.stderr)
+
+
+class Ids:
+    """The ids of namespaces, or without rtnetlink none, and one warning."""
+
+    def __init__(self) -> None:
+        self.error: netns.Error | None = None
+
+    def of(self, ns: netns.NetNS) -> int | None:
+        if self.error is None:
+            try:
+                return ns.nsid
+            except (netns.KernelError, netns.NotPermittedError) as error:
+                self.error = error
+                warn(f"ids are left out: {error}")
+        return None
+
+
+def named(args: Namespace) -> Iterator[tuple[str, netns.NetNS]]:
+    """Each name with its namespace; one that is deleted meanwhile is left out."""
+    for name in netns.names(rundir=args.rundir):
         with contextlib.suppress(netns.NotFoundError), netns.open(name, rundir=args.rundir) as ns:
-            entries.append({"name": name, "id": ns.nsid, "ino": each.ino})
+            yield name, ns
+
+
+def list_names(args: Namespace) -> int:
+    ids = Ids()
+    entries: list[dict[str, Any]] = [
+        {"name": name, "id": ids.of(ns), "ino": ns.ino} for name, ns in named(args)
+    ]
     if args.json:
-        output(entries)
+        output([{k: v for k, v in entry.items() if v is not None} for entry in entries])
         return 0
     for entry in entries:
         print(shown(entry["name"]) + ("" if entry["id"] is None else f" (id: {entry['id']})"))
@@ -96,17 +132,27 @@ def attach(args: Namespace) -> int:
 def delete(args: Namespace) -> int:
     if args.all == bool(args.target):
         return usage("delete takes either names and paths, or --all")
-    netns.delete(*(args.target or netns.names(rundir=args.rundir)), rundir=args.rundir)
+    if not args.all:
+        netns.delete(*args.target, rundir=args.rundir)
+        return 0
+    rundir = os.fsdecode(directory(args.rundir))  # of two, the user's own
+    try:
+        netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+    except netns.Error as error:
+        # What somebody else deleted meanwhile is deleted.
+        left = [e for e in (error, *error.others) if not isinstance(e, netns.NotFoundError)]
+        for failed in left:
+            print(f"netns: {failed}", file=sys.stderr)
+        return int(bool(left))
     return 0
 
 
 def identify(args: Namespace) -> int:
-    names = netns.identify(args.pid or os.getpid(), rundir=args.rundir)
+    names = netns.identify(os.getpid() if args.pid is None else args.pid, rundir=args.rundir)
     if args.json:
         output(names)
     else:
-        for name in names:
-            print(shown(name))
+        print(*map(shown, names), sep="\n")  # without a name an empty line, as ip has it
     return 0
 
 
@@ -121,7 +167,7 @@ def pids(args: Namespace) -> int:
 
 
 def discover(args: Namespace) -> int:
-    found = netns.discover(rundir=args.rundir)
+    found = netns.discover(descriptors=args.descriptors, rundir=args.rundir)
     if args.json:
         namespaces = [
             {
@@ -132,6 +178,8 @@ def discover(args: Namespace) -> int:
                 "pids": each.pids,
                 "threads": each.threads,
                 "owner_uid": each.owner_uid,
+                "cookie": each.cookie,
+                **({"holders": [h._asdict() for h in each.holders]} if args.descriptors else {}),
             }
             for each in found
         ]
@@ -164,7 +212,7 @@ def watch(args: Namespace) -> int:
             if args.json:
                 print(json.dumps(change._asdict()), flush=True)
             else:
-                print(change.kind, shown(change.name), flush=True)
+                print(args.words.get(change.kind, change.kind), shown(change.name), flush=True)
     return 0
 
 
@@ -177,33 +225,88 @@ def set_id(args: Namespace) -> int:
             ns.nsid = -1 if args.id == "auto" else int(args.id)
         except netns.ExistsError:
             if ns.nsid is None:
-                return refused(f"the id {args.id} is that of another namespace; see netns list-id")
-            return refused(f"{args.name!r} has the id {ns.nsid} already, and ids are for good")
+                taken = f"the id {args.id} is that of another namespace; see netns list-id"
+            else:
+                taken = f"{args.name!r} has the id {ns.nsid} already, and ids are for good"
+            return refused(taken, REFUSED)
     return 0
 
 
+def filters(words: Sequence[str]) -> dict[str, int]:
+    """``target-nsid NUMBER`` and ``nsid NUMBER``, each at most once."""
+    found: dict[str, int] = {}
+    words = [*words]
+    while words:
+        word = words.pop(0)
+        if word not in ("target-nsid", "nsid") or word in found or not words:
+            raise ValueError(f"list-id takes nsid ID and target-nsid ID, not {word!r}")
+        found[word] = int(identifier(words.pop(0), auto=False))
+    return found
+
+
 def list_ids(args: Namespace) -> int:
-    owners: dict[int, list[str]] = {nsid: [] for nsid in netns.nsids()}
-    for name in netns.names(rundir=args.rundir):
-        with contextlib.suppress(netns.NotFoundError), netns.open(name, rundir=args.rundir) as ns:
-            if ns.nsid in owners:
-                owners[ns.nsid].append(name)
+    try:
+        wanted = filters(args.filter)
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        usage(str(error))
+        return WRONG
+    target, only = wanted.get("target-nsid"), wanted.get("nsid")
+    owners: dict[int | None, list[str]] = {}
+    for name, ns in named(args):
+        owners.setdefault(ns.nsid, []).append(name)
+    entries = []
+    try:
+        pairs = nsids_of(target, only)
+    except netns.Error as error:
+        print(f"netns: {error}", file=sys.stderr)
+        return FAILED if only is None else REFUSED
+    for nsid, current in pairs:
+        mine = nsid if target is None else current
+        names = owners.get(mine, []) if mine is not None else []
+        entries.append((nsid, current, names))
     if args.json:
-        output([{"id": nsid, "names": names} for nsid, names in owners.items()])
+        output(
+            [
+                {
+                    **({} if nsid is None else {"nsid": nsid}),
+                    **({} if current is None else {"current-nsid": current}),
+                    **({"name": names[0], "names": names} if names else {}),
+                }
+                for nsid, current, names in entries
+            ]
+        )
         return 0
-    for nsid, names in owners.items():
-        print(f"id {nsid}" + (f" ({', '.join(map(shown, names))})" if names else ""))
+    for nsid, current, names in entries:
+        line = f"nsid {'unassigned' if nsid is None else nsid} "
+        if target is not None:
+            line += f"current-nsid {'unassigned' if current is None else current} "
+        print(line + "".join(f"(iproute2 netns name: {shown(name)})" for name in names[:1]))
     return 0
 
 
 # Commands inside
 
 
+def move_in(ns: netns.NetNS) -> None:
+    """For good; where that is refused, by way of the user namespace that owns it."""
+    try:
+        ns.set()
+        return
+    except netns.NotPermittedError as error:
+        refused = error
+    try:
+        call(lib.netns_join_owner, native(ns))
+    except netns.Error:
+        raise refused from None
+    ns.set()
+
+
 def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
     """Go inside for good, set up /sys and /etc as `ip netns exec`, and become the command."""
     with ns:
-        ns.set()
-    call(lib.netns_setup_exec, ffi.NULL if name is None else encode(name))
+        move_in(ns)
+    for left_out in try_setup_exec(name):
+        warn(f"left as it was: {left_out}")
     try:
         if not command[0]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -221,6 +324,8 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
 
 def execute(args: Namespace) -> int:
     command = [*args.command]
+    if command[:1] == ["--"]:
+        command.pop(0)
     chosen = sum((args.all, args.new, args.pid is not None))
     if chosen > 1:
         return usage("exec takes only one of --all, --new and --pid")
@@ -231,13 +336,17 @@ def execute(args: Namespace) -> int:
         return usage("exec needs a command to run")
     if args.all:
         return execute_in_all(args, command)
-    if args.new:
-        return become(netns.new(), None, command)
-    if args.pid is not None:
-        return become(netns.from_pid(args.pid), None, command)
-    assert target is not None
-    ns = netns.open(target, rundir=args.rundir)
-    return become(ns, ns.name, command)
+    try:
+        if args.new:
+            return become(netns.new(), None, command)
+        if args.pid is not None:
+            return become(netns.from_pid(args.pid), None, command)
+        assert target is not None
+        ns = netns.open(target, rundir=args.rundir)
+        return become(ns, ns.name, command)
+    except netns.Error as error:
+        print(f"netns: {error}", file=sys.stderr)
+        return WRONG
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -254,6 +363,8 @@ class Children:
         self.pid = 0
         self.told = False
         self.before = {number: signal.signal(number, self.take) for number in ENDING}
+        # Where children's ends are ignored, nobody is told their status.
+        self.before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def take(self, number: int, frame: object) -> None:
         self.told = True
@@ -310,14 +421,14 @@ def execute_in_all(args: Namespace, command: list[str]) -> int:
     return status
 
 
-def refused(message: str) -> int:
+def refused(message: str, status: int = FAILED) -> int:
     print(f"netns: {message}", file=sys.stderr)
-    return 1
+    return status
 
 
 def usage(message: str) -> int:
     print(f"netns: {message}; see netns --help", file=sys.stderr)
-    return 2
+    return FAILED
 
 
 # The rest
@@ -408,8 +519,15 @@ def completion(args: Namespace) -> int:
     return 0
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        understood = not message.startswith(("argument NAME", "argument ID", "argument COMMAND"))
+        self.exit(FAILED if understood else WRONG, f"{self.prog}: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="netns",
         description="Make, name, find and enter Linux network namespaces. The names are those"
         " of ip netns.",
@@ -421,7 +539,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--rundir",
         metavar="DIR",
-        help="the directory that has the names (default: $NETNS_RUN_DIR, else /run/netns)",
+        help="the directory that has the names (default: $NETNS_RUN_DIR; else, for users,"
+        " $XDG_RUNTIME_DIR/netns and then /run/netns; else /run/netns)",
     )
     choices = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -434,19 +553,36 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("--json", action="store_true", help="print JSON")
         return made
 
-    command("list", list_names, "list the named namespaces and their ids", json=True)
+    for name in ("list", "show", "lst"):
+        command(name, list_names, "list the named namespaces and their ids", json=True)
+
+    made = command("list-id", list_ids, "list the ids that the current namespace gave", json=True)
+    made.add_argument(
+        "filter",
+        metavar="[target-nsid ID] [nsid ID]",
+        nargs="*",
+        help="list those that the namespace with this id gave; list this id alone",
+    )
+
+    def print_help(args: Namespace) -> int:
+        print(top.format_help(), end="")
+        return 0
+
+    command("help", print_help, "print this help")
 
     made = command("add", add, "create a namespace with a name")
-    made.add_argument("name", metavar="NAME", help="the new name")
+    made.add_argument("name", metavar="NAME", type=a_name, help="the new name")
 
     made = command("attach", attach, "give the namespace of a process a name")
-    made.add_argument("name", metavar="NAME", help="the new name")
+    made.add_argument("name", metavar="NAME", type=a_name, help="the new name")
     made.add_argument("pid", metavar="PID", type=int, help="the process")
 
     made = command("delete", delete, "remove names; a namespace ends with its last user")
     made.add_argument("--all", action="store_true", help="remove every name")
     names_complete(
-        made.add_argument("target", metavar="NAME|PATH", nargs="*", help="what to remove")
+        made.add_argument(
+            "target", metavar="NAME|PATH", type=a_target, nargs="*", help="what to remove"
+        )
     )
 
     made = command("exec", execute, "run a command in a namespace")
@@ -470,25 +606,38 @@ def parser() -> argparse.ArgumentParser:
     )
 
     made = command("pids", pids, "list the processes in a namespace", json=True)
-    names_complete(made.add_argument("target", metavar="NAME|PATH", help="the namespace"))
-
-    command("discover", discover, "list every namespace of this host, named or not", json=True)
-
-    made = command("watch", watch, "report names as they appear and disappear", json=True)
-    made.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=float,
-        help="end when nothing has changed for so long (default: never)",
+    names_complete(
+        made.add_argument("target", metavar="NAME|PATH", type=a_target, help="the namespace")
     )
 
+    made = command(
+        "discover", discover, "list every namespace of this host, named or not", json=True
+    )
+    made.add_argument(
+        "--descriptors",
+        action="store_true",
+        help="list also those that only a descriptor, a socket or a mount elsewhere holds",
+    )
+
+    theirs = {"appeared": "add", "disappeared": "delete"}
+    for name, words in (("monitor", theirs), ("watch", {})):
+        made = command(name, watch, "report names as they appear and disappear", json=True)
+        made.add_argument(
+            "--timeout",
+            metavar="SECONDS",
+            type=float,
+            help="end when nothing has changed for so long (default: never)",
+        )
+        made.set_defaults(words=words)
+
     made = command("set", set_id, "give a namespace an id, as seen from the current one")
-    names_complete(made.add_argument("name", metavar="NAME|PATH", help="the namespace"))
+    names_complete(
+        made.add_argument("name", metavar="NAME|PATH", type=a_target, help="the namespace")
+    )
     made.add_argument(
         "id", metavar="ID|auto", type=identifier, help="a number from 0, or auto for any free one"
     )
 
-    command("list-id", list_ids, "list the ids that the current namespace gave", json=True)
     command("demo", demo, "add a link in a new namespace, and come home")
 
     made = command("config", config, "print compiler options for a C program that uses netns")
@@ -500,28 +649,80 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def identifier(text: str) -> str:
-    if text != "auto" and not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError("a number from 0, or auto")
+def a_name(text: str) -> str:
+    if not 0 < len(os.fsencode(text)) < 256 or "/" in text or text in (".", ".."):
+        raise argparse.ArgumentTypeError(f"not a name: {text!r}")
     return text
 
 
+def a_target(text: str) -> str:
+    return text if "/" in text else a_name(text)
+
+
+def identifier(text: str, auto: bool = True) -> str:
+    if auto and text == "auto":
+        return text
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**31 or not text.isascii() or "_" in text:
+        raise argparse.ArgumentTypeError("a number from 0, or auto" if auto else "a number from 0")
+    return str(number)
+
+
+# As ip has them: the first one that begins so.
+COMMANDS = (
+    *("list", "show", "lst", "list-id", "help", "add", "set", "delete", "identify", "pids"),
+    *("exec", "monitor", "attach", "discover", "watch", "demo", "config", "completion"),
+)
+
+
+def in_full(words: Sequence[str]) -> list[str]:
+    """The command line with its command's whole name; without any, that of ``list``."""
+    before, rest = [], [*words]
+    while rest and rest[0].startswith("--") and rest[0] != "--":
+        before.append(rest.pop(0))
+        if before[-1] == "--rundir" and rest:
+            before.append(rest.pop(0))
+    if rest[:1] == ["--"]:
+        rest.pop(0)
+    if rest and rest[0] not in COMMANDS:
+        rest[0] = next((c for c in COMMANDS if rest[0] and c.startswith(rest[0])), rest[0])
+    if rest or {"--version", "--help"} & {*before}:
+        return [*before, *rest]
+    return [*before, "list"]
+
+
 def main() -> int:
-    args = parser().parse_args()
+    words = in_full(sys.argv[1:])
     # Python ignores these, and so would the commands run by exec; and who reads
     # no further ends this one, as any other.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names are bytes
-    if args.rundir is not None and not os.path.isdir(args.rundir):
-        return usage(f"--rundir: there is no directory {args.rundir!r}")
+    out = sys.stdout
+    if out is None:  # it is closed: whether anything is printed tells whether that matters
+        out = sys.stdout = io.StringIO()
     try:
+        args = parser().parse_args(words)
+        if args.rundir is not None and not os.path.isdir(args.rundir):
+            return usage(f"--rundir: there is no directory {args.rundir!r}")
         status: int = args.run(args)
+        out.flush()
+        if isinstance(out, io.StringIO) and out.getvalue():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     except netns.Error as error:
         for failed in (error, *error.others):
             print(f"netns: {failed}", file=sys.stderr)
-        return 1
+        asked = (step_text(lib.NETNS_STEP_GET_NSID), step_text(lib.NETNS_STEP_SET_NSID))
+        return REFUSED if error.step in asked else FAILED
+    except OSError as error:
+        print(f"netns: standard output: {error.strerror}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # or the interpreter tries again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return status

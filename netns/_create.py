@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from errno import EINTR
 
-from ._call import allocate, call, directory, encode, encode_name, ffi, lib, native
-from ._errors import Error, ExistsError, from_native
+from ._call import allocate, call, directories, directory, encode, encode_name, ffi, lib, native
+from ._errors import Error, ExistsError, NotFoundError, from_native
 from ._handle import NetNS, from_pid, name_and_path, open, open_name, opened
 from ._lazy import _types as t
 
@@ -113,7 +113,8 @@ def delete(*targets: t.Target, rundir: t.Optional[t.Directory] = None) -> None:
         targets: each as for `open`. All are tried, even if one fails. Many
             names at once cost less than one by one: they share the kernel's
             grace periods.
-        rundir: the run directory, as for `open`.
+        rundir: the run directory, as for `open`, which looks up names the same
+            way.
 
     Raises:
         NotFoundError: nothing is there.
@@ -130,23 +131,41 @@ def delete(*targets: t.Target, rundir: t.Optional[t.Directory] = None) -> None:
         directory.
     Since: Linux 4.9. Source: ip-netns(8), umount(2).
     """
-    where = directory(rundir)
-    left = list(dict.fromkeys(encode(target) for target in targets))
+    where, *others = directories(rundir)
+    failed = _delete(where, list(dict.fromkeys(encode(target) for target in targets)))
+    for other in others:  # names that are not the user's own
+        missing = [
+            target
+            for target, error in failed.items()
+            if b"/" not in target and isinstance(error, NotFoundError)
+        ]
+        for target in missing:
+            del failed[target]
+        failed.update(_delete(other, missing))
+    errors = list(failed.values())
+    if errors:
+        errors[0].others = tuple(errors[1:])
+        raise errors[0]
+
+
+def _delete(where: bytes, left: list[bytes]) -> dict[bytes, Error]:
+    """Those that could not be deleted."""
+    failed: dict[bytes, Error] = {}
     if len(left) == 1:
-        call(lib.netns_delete, where, left[0])
-        return
-    errors: list[Error] = []
+        try:
+            call(lib.netns_delete, where, left[0])
+        except Error as error:
+            failed[left[0]] = error.with_traceback(None)
+        return failed
     while left:
         texts = [ffi.new("char[]", target) for target in left]
         results = allocate("struct netns_error[]", len(left))
         lib.netns_delete_many(where, ffi.new("char *[]", texts), len(left), results)
         tried = list(zip(left, results))
-        errors += [
-            from_native(result.err, result.step, ffi.string(result.path))
-            for _, result in tried
+        failed.update(
+            (target, from_native(result.err, result.step, ffi.string(result.path)))
+            for target, result in tried
             if result.err not in (0, EINTR)
-        ]
+        )
         left = [target for target, result in tried if result.err == EINTR]
-    if errors:
-        errors[0].others = tuple(errors[1:])
-        raise errors[0]
+    return failed

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import os
 from _struct import iter_unpack
+from errno import ENOENT
+from itertools import islice
+from typing import NamedTuple
 
-from ._call import call, directory, ffi, lib, number
-from ._errors import NotFoundError, NotNamespaceError, step_text
-from ._handle import NetNS, from_pid, open
+from ._call import call, directories, ffi, lib, number
+from ._errors import (
+    KernelError,
+    NotFoundError,
+    NotNamespaceError,
+    NotPermittedError,
+    from_native,
+    step_text,
+    wrong_type,
+    wrong_value,
+)
+from ._handle import NetNS, from_pid, open, opened
 from ._lazy import _types as t
 
 
@@ -16,7 +28,8 @@ def names(*, rundir: t.Optional[t.Directory] = None) -> list[str]:
 
     Only those behind which there is a network namespace: no leftover of a
     creator that died, no other file. A link to one is a name, unless you may
-    not follow it. Without a run directory there are none.
+    not follow it. Without a run directory there are none. Where users have a run
+    directory of their own, with those of /run/netns.
 
     Args:
         rundir: the run directory, as for `open`.
@@ -31,13 +44,37 @@ def names(*, rundir: t.Optional[t.Directory] = None) -> list[str]:
     Thread: any. Privilege: read access to the run directory.
     Since: Linux 4.9. Source: ip-netns(8).
     """
+    return sorted({name for where in directories(rundir) for name in _names(where)})
+
+
+def _names(where: bytes) -> list[str]:
     found = ffi.new("char **")
     size = ffi.new("size_t *")
-    count = call(lib.netns_names, directory(rundir), found, size)
+    count = call(lib.netns_names, where, found, size)
     block = ffi.gc(found[0], lib.netns_free)
     if not count:
         return []
-    return sorted(map(os.fsdecode, bytes(ffi.buffer(block, size[0] - 1)).split(b"\0")))
+    return list(map(os.fsdecode, bytes(ffi.buffer(block, size[0] - 1)).split(b"\0")))
+
+
+class Holder(NamedTuple):
+    """What holds a namespace that no path, process or thread leads to.
+
+    Attributes:
+        kind: "descriptor" (of the namespace), "socket" (or /dev/net/tun), or
+            "mount" (in another mount namespace).
+        pid: the process that has the descriptor, or one that sees the mount.
+        fd: the descriptor's number there, or None.
+        path: where it is mounted, as that process sees it, or None.
+    """
+
+    kind: str
+    pid: int
+    fd: t.Optional[int]
+    path: t.Optional[str]
+
+
+_KINDS = ("descriptor", "socket", "mount")  # enum netns_holder_kind
 
 
 class Found:
@@ -51,13 +88,19 @@ class Found:
         pids: processes whose main thread is in it (tuple of int, ascending).
         threads: ids of threads in it whose process's main thread is elsewhere,
             or has ended (tuple of int, ascending).
+        holders: what else holds it, where none of these does (tuple of
+            `Holder`); only with ``descriptors``.
 
-    It keeps nothing alive: use `open` for a handle. Without paths, pids and
-    threads it is held by a mount that another one covers.
+    It keeps nothing alive: use `open` for a handle. Without paths, pids,
+    threads and holders it is held by a mount that another one covers.
     """
 
-    __slots__ = ("_owner_uid", "dev", "ino", "names", "paths", "pids", "threads")
+    __slots__ = (
+        *("_cookie", "_owner_uid", "dev", "holders"),
+        *("ino", "names", "paths", "pids", "threads"),
+    )
 
+    _cookie: t.Optional[int]
     _owner_uid: t.Optional[int]
 
     def __init__(
@@ -68,6 +111,7 @@ class Found:
         paths: tuple[str, ...],
         pids: tuple[int, ...],
         threads: tuple[int, ...],
+        holders: tuple[Holder, ...] = (),
     ) -> None:
         self.dev = dev
         self.ino = ino
@@ -75,6 +119,7 @@ class Found:
         self.paths = paths
         self.pids = pids
         self.threads = threads
+        self.holders = holders
 
     def open(self) -> NetNS:
         """A handle on it, by whatever holds it still.
@@ -86,14 +131,16 @@ class Found:
             NotFoundError: nothing that held it leads to it any more.
             NotPermittedError: what does may not be used.
 
-        Thread: any. Privilege: as `netns.open` for paths and `from_pid` for
-            processes and threads. Since: Linux 4.9. Source: as these.
+        Thread: any. Privilege: as `netns.open` for paths, `from_pid` for
+            processes and threads; for sockets PTRACE_MODE_ATTACH (ptrace(2))
+            and Linux 5.6. Since: Linux 4.9. Source: as these.
         """
         refused: t.Optional[Exception] = None
-        holders: tuple[t.Union[str, int], ...] = (*self.paths, *self.pids, *self.threads)
+        holders: tuple[t.Union[str, int, Holder], ...]
+        holders = (*self.paths, *self.pids, *self.threads, *self.holders)
         for holder in holders:
             try:
-                ns = open(holder) if isinstance(holder, str) else from_pid(holder)
+                ns = _open_by(holder)
             except (NotFoundError, NotNamespaceError):
                 continue
             except PermissionError as error:
@@ -117,13 +164,27 @@ class Found:
         try:
             return self._owner_uid
         except AttributeError:
-            pass
+            self._owner_uid = self._ask(lambda ns: ns.owner_uid)
+        return self._owner_uid
+
+    @property
+    def cookie(self) -> t.Optional[int]:
+        """As `NetNS.cookie`; None where it is gone or may not be asked.
+
+        Asked when first used, as `owner_uid`.
+        """
+        try:
+            return self._cookie
+        except AttributeError:
+            self._cookie = self._ask(lambda ns: ns.cookie)
+        return self._cookie
+
+    def _ask(self, question: t.Callable[[NetNS], t.Optional[int]]) -> t.Optional[int]:
         try:
             with self.open() as ns:
-                self._owner_uid = ns.owner_uid
-        except (NotFoundError, PermissionError):
-            self._owner_uid = None
-        return self._owner_uid
+                return question(ns)
+        except (NotFoundError, PermissionError, KernelError):
+            return None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Found):
@@ -136,8 +197,19 @@ class Found:
     def __repr__(self) -> str:
         return (
             f"<Found net:[{self.ino}] names={self.names!r} paths={self.paths!r} "
-            f"pids={self.pids!r} threads={self.threads!r}>"
+            f"pids={self.pids!r} threads={self.threads!r}"
+            f"{f' holders={self.holders!r}' if self.holders else ''}>"
         )
+
+
+def _open_by(holder: t.Union[str, int, Holder]) -> NetNS:
+    if isinstance(holder, str):
+        return open(holder)
+    if isinstance(holder, int):
+        return from_pid(holder)
+    if holder.path is not None:
+        return open(f"/proc/{holder.pid}/root{holder.path}")
+    return opened(lib.netns_from_descriptor, holder.pid, holder.fd)
 
 
 class Discovery(list[Found]):
@@ -153,7 +225,8 @@ class Discovery(list[Found]):
     hidden: int
 
 
-_FOUND = "=QIIIIII"  # struct netns_found
+_FOUND = "=QIIIIIIII"  # struct netns_found
+_HOLDER = "=iii"  # struct netns_holder
 
 
 def scan(what: int, where: t.Any) -> t.Any:
@@ -175,15 +248,22 @@ def texts(block: t.Any) -> list[str]:
     return os.fsdecode(bytes(ffi.buffer(block.texts, block.texts_size))).split("\0")
 
 
-def discover(*, rundir: t.Optional[t.Directory] = None) -> Discovery:
+def _holders(block: t.Any) -> t.Any:
+    size = ffi.sizeof("struct netns_holder")
+    return iter_unpack(_HOLDER, ffi.buffer(block.holders, block.holders_count * size))
+
+
+def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = None) -> Discovery:
     """Every network namespace of the host, named or not, each once.
 
     Those that are pinned anywhere in the caller's mount namespace, and those
-    that processes and their threads are in. Not those that only a descriptor
-    (an open handle), a socket, or a mount in another mount namespace holds:
-    no file system lists these.
+    that processes and their threads are in.
 
     Args:
+        descriptors: also those that only a descriptor (an open handle), a
+            socket, /dev/net/tun or a mount in another mount namespace holds;
+            `Found.holders` tells whose. Not found are namespaces whose
+            descriptors are on their way through a socket.
         rundir: the directory whose entries are `names`, as for `open`.
 
     Returns:
@@ -201,46 +281,76 @@ def discover(*, rundir: t.Optional[t.Directory] = None) -> Discovery:
 
     Cost: one native call, without the GIL, that reads the mounts once and asks
         the kernel two questions a process; three a thread of those that have
-        several. Nothing is kept, so scanning again costs the same, less what
+        several. With descriptors one more for each open descriptor, and five
+        for each socket. Nothing is kept, so scanning again costs the same, less what
         the kernel has cached: the first scan takes two to three times as long.
     Thread: any; does not move it. On hosts with hundreds of processes up to
         three helpers of its own, which end with the call.
     Privilege: none for one's own processes, else CAP_SYS_PTRACE; see `hidden`.
         Where /proc is mounted with hidepid=2 others' are not even counted.
-    Since: Linux 4.9. Source: proc_pid_ns(5), proc_pid_mountinfo(5).
+        For sockets of others PTRACE_MODE_ATTACH over the process (ptrace(2)),
+        and CAP_NET_ADMIN in the user namespace that owns the namespace.
+    Since: Linux 4.9; sockets 5.6. Source: proc_pid_ns(5),
+        proc_pid_mountinfo(5), proc_pid_fd(5), pidfd_getfd(2).
     """
-    block = scan(lib.NETNS_PINS | lib.NETNS_THREADS, directory(rundir))
-    dev, ids, strings = block.dev, numbers(block), texts(block)
+    what = lib.NETNS_PINS | (lib.NETNS_DESCRIPTORS if descriptors else lib.NETNS_THREADS)
+    where, *others = directories(rundir)
+    block = scan(what, where)
+    dev, ids, strings = block.dev, numbers(block), iter(texts(block))
+    holding = _holders(block)
     result = Discovery()
     result.hidden = block.hidden
     add = result.append
-    text = 0
-    for ino, named, pinned, processes, others, _, first in entries(block):
-        path = text + named
+    for ino, named, paths, processes, elsewhere, held, _, first, _ in entries(block):
         thread = first + processes
-        text = path + pinned
         add(
             Found(
                 dev,
                 ino,
-                tuple(strings[path - named : path]),
-                tuple(strings[path:text]),
+                tuple(islice(strings, named)),
+                tuple(islice(strings, paths)),
                 tuple(ids[first:thread]),
-                tuple(ids[thread : thread + others]),
+                tuple(ids[thread : thread + elsewhere]),
+                tuple(
+                    Holder(_KINDS[kind], pid, None, next(strings))
+                    if kind == lib.NETNS_HELD_BY_MOUNT
+                    else Holder(_KINDS[kind], pid, fd, None)
+                    for kind, pid, fd in islice(holding, held)
+                ),
             )
         )
+    if others:  # names that are not the user's own
+        _add_names(result, pinned(rundir))
     return result
 
 
-def pinned(rundir: t.Optional[t.Directory]) -> dict[str, int]:
-    """Each name in the run directory with its namespace's inode number."""
-    block = scan(lib.NETNS_PINS, directory(rundir))
-    found: dict[str, int] = {}
-    strings = texts(block)
-    text = 0
-    for ino, named, paths, *_ in entries(block):
-        found.update(dict.fromkeys(strings[text : text + named], ino))
-        text += named + paths
+def _add_names(result: Discovery, pins: dict[str, Pin]) -> None:
+    names: dict[int, list[str]] = {}
+    for name, pin in sorted(pins.items()):
+        names.setdefault(pin.ino, []).append(name)
+    for found in result:
+        found.names = tuple(names.get(found.ino, ()))
+
+
+class Pin(NamedTuple):
+    """What has a name: a namespace and the mount of it, which is never the same again."""
+
+    ino: int
+    mount: int
+
+
+def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:
+    """What has each name in the run directory."""
+    found: dict[str, Pin] = {}
+    for where in reversed(directories(rundir)):
+        block = scan(lib.NETNS_PINS | lib.NETNS_MOUNT_IDS, where)
+        mounts = iter(ffi.unpack(block.mounts, block.mounts_count))
+        strings = iter(texts(block))
+        for ino, named, paths, *_ in entries(block):
+            for name in islice(strings, named):
+                found[name] = Pin(ino, next(mounts))
+            for _ in islice(strings, paths):
+                pass
     return found
 
 
@@ -263,15 +373,9 @@ def identify(pid: int, *, rundir: t.Optional[t.Directory] = None) -> list[str]:
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: ip-netns(8), proc_pid_ns(5).
     """
-    where = directory(rundir)
+    directories(rundir)  # one that can't be is refused whatever the process
     with from_pid(number(pid, "a pid", 1)) as ns:
-        block = scan(lib.NETNS_PINS, where)
-        text = 0
-        for ino, named, pinned, *_ in entries(block):
-            if ino == ns.ino:
-                return texts(block)[text : text + named]
-            text += named + pinned
-    return []
+        return sorted(name for name, pin in pinned(rundir).items() if pin.ino == ns.ino)
 
 
 def pids(target: t.Union[t.Target, NetNS], *, rundir: t.Optional[t.Directory] = None) -> list[int]:
@@ -295,7 +399,7 @@ def pids(target: t.Union[t.Target, NetNS], *, rundir: t.Optional[t.Directory] = 
     # A handle of its own: the inode number is not reused while it is open.
     with target._duplicate() if isinstance(target, NetNS) else open(target, rundir=rundir) as ns:
         block = scan(lib.NETNS_PROCESSES, ffi.NULL)
-        for ino, _, _, processes, _, _, first in entries(block):
+        for ino, _, _, processes, _, _, _, first, _ in entries(block):
             if ino == ns.ino:
                 return numbers(block)[first : first + processes]
     return []
@@ -315,10 +419,73 @@ def nsids() -> list[int]:
     Thread: the calling thread's namespace. Privilege: none.
     Since: Linux 4.0. Source: rtnetlink(7), ip-netns(8).
     """
-    ids = ffi.new("int32_t **")
-    count = call(lib.netns_nsids, ids)
+    return sorted(nsid for nsid, _ in nsids_of(None, None) if nsid is not None)
+
+
+def nsids_of(
+    target: t.Optional[int], only: t.Optional[int]
+) -> list[tuple[t.Optional[int], t.Optional[int]]]:
+    """Pairs of ids: that which the namespace `target` has for one, and the thread's own.
+
+    Sorted by the first. Without a target the thread's own namespace's, as first
+    ones; with `only` just that of the namespace that the thread's has under it.
+    """
+    ids = ffi.new("struct netns_nsid **")
+    asked = [-1 if nsid is None else nsid for nsid in (target, only)]
+    count = call(lib.netns_nsids, *asked, ids)
     block = ffi.gc(ids[0], lib.netns_free)
-    return sorted(ffi.unpack(block, count)) if count else []
+    pairs = sorted((each.nsid, each.current) for each in block[0:count]) if count else []
+    return [(a if a >= 0 else None, b if b >= 0 else None) for a, b in pairs]
+
+
+def from_cookie(cookie: int) -> NetNS:
+    """The namespace that has a cookie, see `NetNS.cookie`.
+
+    The kernel opens it (Linux 6.18 also wants the inode number, so that all
+    that `discover` finds are tried); an older one is asked for the cookie of
+    each.
+
+    Args:
+        cookie: the number, an int from 0.
+
+    Returns:
+        A handle.
+
+    Raises:
+        NotFoundError: none has it, or nothing that the caller may look at
+            leads to it.
+        InvalidTypeError, InvalidValueError: it cannot be a cookie.
+        What `discover` raises.
+
+    Cost: one call from Linux 6.19 on; before, that of ``discover(
+        descriptors=True)`` in the worst case.
+    Thread: any. Privilege: as `discover`. Since: Linux 5.14.
+    Source: open_by_handle_at(2), Linux 6.18; SO_NETNS_COOKIE.
+    """
+    if not isinstance(cookie, int):
+        raise wrong_type("a cookie is an int", cookie)
+    if not 0 <= cookie < 2**64:
+        raise wrong_value("a cookie is from 0 to 2**64 - 1", cookie)
+    by_number = lib.netns_from_cookie
+    try:
+        return opened(by_number, cookie, 0)
+    except NotFoundError:
+        can_open = True
+    except KernelError:
+        can_open = False
+    for everything in (False, True):
+        for found in discover(descriptors=everything):
+            try:
+                ns = opened(by_number, cookie, found.ino) if can_open else found.open()
+            except (NotFoundError, NotPermittedError, KernelError):
+                continue
+            try:
+                if ns.cookie == cookie:
+                    return ns
+            except (NotPermittedError, KernelError):
+                pass
+            ns.close()
+    raise from_native(ENOENT, lib.NETNS_STEP_OPEN_TARGET, b"cookie %d" % cookie)
 
 
 def check(path: t.Target) -> None:

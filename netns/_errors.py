@@ -148,19 +148,26 @@ _LOST = "other code has closed or replaced its descriptor"
 _IGNORED = "is set, but programs with set-user-ID or file capabilities do not use it"
 _NEEDS = {
     lib.NETNS_STEP_CHECK_RETURN: "CAP_SYS_ADMIN in the user namespace that owns home",
-    lib.NETNS_STEP_ENTER: "CAP_SYS_ADMIN in the user namespace that owns the target",
+    lib.NETNS_STEP_ENTER: "CAP_SYS_ADMIN in the user namespace that owns the target; one of "
+    "your own, as a rootless container's, is joined first by `netns exec` and by "
+    "`nsenter --user --net --preserve-credentials`",
     lib.NETNS_STEP_MAKE_SOCKET: "CAP_NET_RAW in the user namespace that owns the target",
     lib.NETNS_STEP_UNSHARE: "CAP_SYS_ADMIN in the thread's user namespace",
     lib.NETNS_STEP_OPEN_TARGET: "CAP_SYS_PTRACE over the process, or search permission",
     lib.NETNS_STEP_OPEN_HOME: "a readable /proc",
-    lib.NETNS_STEP_MAKE_RUNDIR: "write access to its parent (CAP_DAC_OVERRIDE)",
+    lib.NETNS_STEP_MAKE_RUNDIR: "write access to its parent (CAP_DAC_OVERRIDE), or a run "
+    "directory of your own: set NETNS_RUN_DIR",
     lib.NETNS_STEP_OPEN_RUNDIR: "read access (CAP_DAC_READ_SEARCH)",
-    lib.NETNS_STEP_SHARE_RUNDIR: "CAP_SYS_ADMIN over the mount namespace",
-    lib.NETNS_STEP_MAKE_MOUNT_POINT: "write access to the directory (CAP_DAC_OVERRIDE)",
+    lib.NETNS_STEP_SHARE_RUNDIR: "CAP_SYS_ADMIN over the mount namespace, or a run directory of "
+    "your own: set NETNS_RUN_DIR",
+    lib.NETNS_STEP_MAKE_MOUNT_POINT: "write access to the directory (CAP_DAC_OVERRIDE), or a "
+    "run directory of your own: set NETNS_RUN_DIR",
     lib.NETNS_STEP_BIND: "CAP_SYS_ADMIN over the mount namespace",
     lib.NETNS_STEP_UNMOUNT: "CAP_SYS_ADMIN over the mount namespace",
+    lib.NETNS_STEP_JOIN_OWNER: "CAP_SYS_ADMIN in the user namespace that owns the target",
     lib.NETNS_STEP_UNSHARE_MOUNTS: "CAP_SYS_ADMIN",
-    lib.NETNS_STEP_MOUNT_SYSFS: "CAP_SYS_ADMIN in the user namespace that owns the namespace",
+    lib.NETNS_STEP_MOUNT_SYSFS: "CAP_SYS_ADMIN in the user namespace that owns the namespace; in "
+    "one that is not the host's also a /sys of which no part is covered",
     lib.NETNS_STEP_BIND_CONFIGURATION: "CAP_SYS_ADMIN",
     lib.NETNS_STEP_UNLINK: "write access to the directory (CAP_DAC_OVERRIDE)",
     lib.NETNS_STEP_OPEN_SOCKET: "CAP_NET_ADMIN in the user namespace that owns the socket's",

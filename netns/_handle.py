@@ -6,8 +6,8 @@ from errno import ENOTTY
 from os import fsdecode
 from sys import modules
 
-from ._call import call, directory, encode, ffi, lib, native, number, slot
-from ._errors import KernelError, NotPermittedError, closed, wrong_type
+from ._call import call, directories, directory, encode, ffi, lib, native, number, slot
+from ._errors import KernelError, NotFoundError, NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
 from ._native import REFUSED, Guard, Handle, do_inside, forget_host, guard, hand_over_async
@@ -290,8 +290,10 @@ class NetNS(Handle):
         """As `subprocess.run`, with the child born inside, as ``ip netns exec`` gives it.
 
         Its /sys shows this namespace and, of a namespace opened or created by
-        name, the files of ``/etc/netns/NAME`` lie over those of /etc (one that
-        /etc lacks is left out): in a mount namespace of the child's own. (For
+        name, the files of ``/etc/netns/NAME`` lie over those of /etc: in a
+        mount namespace of the child's own. What is mounted below /sys stays.
+        What can't be set up (where a sandbox covers parts of /sys, or a file
+        has nothing to lie over) stays as it was, with a `RuntimeWarning`. (For
         the network alone, call `subprocess.run` in `do`.)
 
         Args:
@@ -446,9 +448,10 @@ class NetNS(Handle):
     def cookie(self) -> int:
         """The kernel's number for the namespace, which it never gives again.
 
-        Before Linux 6.18 a socket made inside tells it, which needs the right to
-        enter the namespace unless the calling thread is in it. On a kernel that
-        has none it raises `KernelError` (ENOPROTOOPT). Since: Linux 5.14.
+        Anybody may ask from Linux 6.18 on. Before, a socket made inside tells it,
+        which needs the right to enter the namespace unless the calling thread is
+        in it. On a kernel that has none it raises `KernelError` (ENOPROTOOPT).
+        `from_cookie` leads back. Since: Linux 5.14.
         """
         cookie = ffi.new("uint64_t *")
         call(lib.netns_cookie, native(self), cookie)
@@ -617,7 +620,9 @@ def open(target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
         target: a name (a str without ``/``) in the run directory; or a path
             (a str with ``/``, or any os.PathLike).
         rundir: the run directory; None for $NETNS_RUN_DIR, else, for users
-            who don't own /var/run, $XDG_RUNTIME_DIR/netns, else /run/netns.
+            who don't own /var/run, $XDG_RUNTIME_DIR/netns, else /run/netns. In
+            the user's own directory names are made; they are looked up there
+            and then in /run/netns, as ``ip netns`` has them.
 
     Returns:
         A handle.
@@ -637,7 +642,16 @@ def open(target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
     encoded = encode(target)
     if b"/" in encoded:
         return opened(lib.netns_open, ffi.NULL, encoded, path=fsdecode(encoded))
-    return open_name(lib.netns_open, directory(rundir), encoded)
+    where, *others = directories(rundir)
+    try:
+        return open_name(lib.netns_open, where, encoded)
+    except NotFoundError:
+        for other in others:
+            try:
+                return open_name(lib.netns_open, other, encoded)
+            except NotFoundError:
+                continue
+        raise
 
 
 def from_pid(pid: int) -> NetNS:
@@ -726,11 +740,12 @@ def from_socket(sock: t.Descriptor) -> NetNS:
         namespace.
     Since: Linux 4.10. Source: SIOCGSKNS, socket(7).
     """
-    fd = sock if isinstance(sock, int) else getattr(sock, "fileno", lambda: None)()
+    if isinstance(sock, int):
+        return opened(lib.netns_from_socket, number(sock, "a descriptor", 0))
+    fd = getattr(sock, "fileno", lambda: None)()
     if fd is None:
         raise wrong_type("a socket, or its descriptor", sock)
-    least = 0 if fd is sock else -1  # a closed socket's
-    return opened(lib.netns_from_socket, number(fd, "a descriptor", least))
+    return opened(lib.netns_from_socket, number(fd, "a descriptor", -1))  # -1: it is closed
 
 
 def do(

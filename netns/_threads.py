@@ -12,8 +12,8 @@ from os import fsencode
 from os.path import isdir
 from types import BuiltinFunctionType
 
-from ._call import Handle, call, ffi, lib, native
-from ._errors import OrderError, step_text
+from ._call import Handle, allocate, call, ffi, lib, native
+from ._errors import Error, OrderError, from_native, step_text
 from ._lazy import _types as t
 from ._native import forget_host
 from ._native import start_thread as _start_thread
@@ -55,9 +55,31 @@ def has_files(ns: Handle) -> bool:
     return ns._name is not None and isdir(f"/etc/netns/{ns._name}")
 
 
+_MOST = 8  # of what could not be set up; each takes a page
+
+
+def try_setup_exec(name: t.Optional[str]) -> list[Error]:
+    """Gives the calling thread, which is inside for good, the /sys and /etc of a name.
+
+    Returns what could not be set up, as errors that nobody raises.
+    """
+    left_out = allocate("struct netns_error[]", _MOST)
+    encoded = ffi.NULL if name is None else fsencode(name)
+    count = call(lib.netns_setup_exec, encoded, left_out, _MOST)
+    return [
+        from_native(each.err, each.step, ffi.string(each.path))
+        for each in left_out[0 : min(count, _MOST)]
+    ]
+
+
 def setup_exec(ns: Handle) -> None:
-    """Gives the calling thread, which is inside for good, the /sys and /etc of ns."""
-    call(lib.netns_setup_exec, fsencode(ns._name) if ns._name else ffi.NULL)
+    """The same, with a warning for what could not be set up."""
+    left_out = try_setup_exec(ns._name)
+    if left_out:
+        import warnings
+
+        for each in left_out:
+            warnings.warn(f"left as it was: {each}", RuntimeWarning, stacklevel=2)
 
 
 def move_in(ns: Handle) -> None:

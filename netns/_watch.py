@@ -9,8 +9,8 @@ from importlib.util import find_spec, module_from_spec
 from io import FileIO
 from typing import NamedTuple
 
-from ._call import directory
-from ._discover import pinned
+from ._call import directories
+from ._discover import Pin, pinned
 from ._errors import OrderError, closed, from_native, wrong_type, wrong_value
 from ._lazy import _types as t
 from ._native import lib
@@ -85,7 +85,7 @@ class Watch:
             self._mounts = _above_standard_streams(lambda: FileIO(path))
             # For exceptional conditions alone: it is always readable.
             self._epoll.register(self._mounts, select.EPOLLPRI)
-            self._directory = -1  # what inotify knows it by
+            self._directories: set[int] = set()  # what inotify knows them by
             self._links = self._watch_links()
         except OSError as error:
             number = error.errno or errno.EIO
@@ -94,7 +94,7 @@ class Watch:
             self._look_at_links()
             # The names as last seen, and the changes until then that nobody has taken:
             # one object, as an interrupt may come between any two assignments.
-            self._state: tuple[dict[str, int], list[Change]] = (pinned(rundir), [])
+            self._state: tuple[dict[str, Pin], list[Change]] = (pinned(rundir), [])
         except BaseException:
             self.close()
             raise
@@ -105,7 +105,7 @@ class Watch:
 
         The changes are relative to it. At first, all that there are.
         """
-        return self._state[0]
+        return {name: pin.ino for name, pin in self._state[0].items()}
 
     def fileno(self) -> int:
         """A descriptor that is readable when there may be changes (int).
@@ -128,7 +128,8 @@ class Watch:
 
         Returns:
             A list of `Change`; those that disappeared first. A name that was
-            given to another namespace meanwhile disappears and appears.
+            given to another namespace meanwhile disappears and appears (one
+            with the same inode number too, from Linux 6.8 on).
 
         Raises:
             What `netns.names` raises. Nothing is lost: the next call tells.
@@ -150,13 +151,13 @@ class Watch:
         before, changes = self._state
         gone = [
             Change("disappeared", name)
-            for name, ino in sorted(before.items())
-            if now.get(name) != ino
+            for name, pin in sorted(before.items())
+            if now.get(name) != pin
         ]
         come = [
             Change("appeared", name)
-            for name, ino in sorted(now.items())
-            if before.get(name) != ino
+            for name, pin in sorted(now.items())
+            if before.get(name) != pin
         ]
         self._state = (now, changes + gone + come)
         self._unseen = False
@@ -175,14 +176,16 @@ class Watch:
             return
         while self._links.read(4096):
             pass
-        path = directory(self._rundir)
-        for each in (path, os.path.dirname(path)):  # the second tells of the first
-            watched = lib.inotify_add_watch(self._links.fileno(), each, _LINKS)
-            if watched >= 0:
-                break
-        if watched != self._directory:
-            lib.inotify_rm_watch(self._links.fileno(), self._directory)
-            self._directory = watched
+        inotify = self._links.fileno()
+        watched: set[int] = set()
+        for path in directories(self._rundir):
+            number = lib.inotify_add_watch(inotify, path, _LINKS)
+            if number < 0:  # there is none yet: its parent tells of it
+                number = lib.inotify_add_watch(inotify, os.path.dirname(path), _LINKS)
+            watched.add(number)
+        for number in self._directories - watched:
+            lib.inotify_rm_watch(inotify, number)
+        self._directories = watched
 
     def _poll(self, timeout: t.Optional[float]) -> None:
         fd = self.fileno()

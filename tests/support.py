@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import threading
 import time
@@ -199,3 +200,32 @@ def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+
+
+# From there on a system call has one number on every architecture, but on alpha.
+_REFUSING = """
+import ctypes, errno, os, struct, sys
+number, netlink = int(sys.argv[1]), sys.argv[2] == "netlink"
+socket_call = {"x86_64": 41, "aarch64": 198}[os.uname().machine]
+older = {"x86_64": (332, 304), "aarch64": (291, 265)}[os.uname().machine]
+load = lambda offset: (0x20, 0, 0, offset)
+refuse = (0x06, 0, 0, 0x00050000 | number)
+allow = (0x06, 0, 0, 0x7FFF0000)
+if netlink:  # socket(AF_NETLINK, ...)
+    program = [load(0), (0x15, 0, 3, socket_call), load(16), (0x15, 0, 1, 16), refuse, allow]
+else:  # statx, open_by_handle_at, and all from 424 on
+    program = [load(0), (0x15, 3, 0, older[0]), (0x15, 2, 0, older[1])]
+    program += [(0x35, 0, 2, 424), (0x35, 1, 0, 512), refuse, allow]
+code = b"".join(struct.pack("HBBI", *each) for each in program)
+buffer = ctypes.create_string_buffer(code)
+fprog = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.c_char_p(fprog), 0, 0) == 0
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def refusing(number: int, what: str = "newer") -> list[str]:
+    """A command's beginning: newer calls, or "netlink" sockets, fail with that errno."""
+    return [sys.executable, "-c", _REFUSING, str(number), what]

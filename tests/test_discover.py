@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +17,15 @@ from pathlib import Path
 import pytest
 
 import netns
-from support import RUN, Capabilities, ends, nsfs_mounts, unshare_run_directory
+from support import (
+    RUN,
+    Capabilities,
+    ends,
+    needs_cookies,
+    nsfs_mounts,
+    refusing,
+    unshare_run_directory,
+)
 
 
 def test_names_are_sorted_and_real(name: str) -> None:
@@ -282,6 +293,169 @@ def test_as_lsns(tmp_path: Path, name: str) -> None:
         for _ in range(20):
             missing &= lsns() - {each.ino for each in netns.discover()}
         assert not missing
+
+
+def everything(ino: int) -> netns.Found:
+    (mine,) = [each for each in netns.discover(descriptors=True) if each.ino == ino]
+    return mine
+
+
+def is_hidden(ino: int) -> bool:
+    """Whether it takes the descriptors to find it."""
+    return ino not in {each.ino for each in netns.discover()}
+
+
+def hold(*fds: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["sleep", "60"], pass_fds=fds)
+
+
+def check_held(ino: int, holder: netns.Holder) -> None:
+    assert is_hidden(ino)
+    mine = everything(ino)
+    assert holder in mine.holders
+    assert (mine.names, mine.paths, mine.pids, mine.threads) == ((), (), (), ())
+    with mine.open() as ns:
+        assert ns.ino == ino
+
+
+@contextlib.contextmanager
+def ended(child: subprocess.Popen[bytes]) -> Iterator[int]:
+    try:
+        yield child.pid
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_held_by_a_descriptor(name: str) -> None:
+    with netns.new() as ns:
+        ino, fd = ns.ino, ns.fileno()
+        assert netns.Holder("descriptor", os.getpid(), fd, None) in everything(ino).holders
+        child = hold(fd)
+    with ended(child) as pid:
+        check_held(ino, netns.Holder("descriptor", pid, fd, None))
+    # Its link has a path for a text while there is one, and "/" afterwards.
+    with netns.create(name) as ns:
+        ino, fd = ns.ino, os.open(RUN / name, os.O_RDONLY)
+        child = hold(fd)
+        os.close(fd)
+        netns.delete(name)
+    with ended(child) as pid:
+        check_held(ino, netns.Holder("descriptor", pid, fd, None))
+
+
+def copies_descriptors() -> bool:
+    """Whether there is pidfd_getfd(2): asked with descriptors that can't be."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(438, -1, -1, 0)
+    return ctypes.get_errno() != errno.ENOSYS
+
+
+needs_copies = pytest.mark.skipif(not copies_descriptors(), reason="needs pidfd_getfd (Linux 5.6)")
+
+
+@needs_copies
+def test_held_by_a_socket(ns: netns.NetNS) -> None:
+    sock = ns.socket(socket.AF_UNIX)
+    ino, fd = ns.ino, sock.fileno()
+    child = hold(fd)
+    sock.close()
+    ns.close()
+    with ended(child) as pid:
+        check_held(ino, netns.Holder("socket", pid, fd, None))
+
+
+@needs_copies
+@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="needs /dev/net/tun")
+def test_held_by_a_tun_device(ns: netns.NetNS) -> None:
+    fd = ns.do(lambda host: os.open("/dev/net/tun", os.O_RDWR))
+    ino = ns.ino
+    child = hold(fd)
+    os.close(fd)
+    ns.close()
+    with ended(child) as pid:
+        check_held(ino, netns.Holder("socket", pid, fd, None))
+
+
+def test_held_by_a_mount_elsewhere(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "a b"
+    place.touch()
+    with netns.create(name) as ns:
+        ino = ns.ino
+        script = 'mount --bind "$0" "$1" && echo && exec sleep 60'
+        child = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+            + [str(RUN / name), str(place)],
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        netns.delete(name)
+    with ended(child) as pid:
+        check_held(ino, netns.Holder("mount", pid, None, str(place)))
+
+
+def test_held_by_a_thread_with_descriptors_of_its_own() -> None:
+    """What the main thread has not, nor shares: unshare(CLONE_FILES)."""
+    script = """
+import ctypes, os, threading, netns
+def hold():
+    assert ctypes.CDLL(None).unshare(0x400) == 0
+    ns = netns.new()
+    print(ns.ino, threading.get_native_id(), ns.fileno(), flush=True)
+    input()
+    ns.close()
+thread = threading.Thread(target=hold)
+thread.start()
+thread.join()
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with ended(child):
+        assert child.stdout is not None
+        ino, tid, fd = map(int, child.stdout.readline().split())
+        check_held(ino, netns.Holder("descriptor", tid, fd, None))
+
+
+def test_others_holders_are_left_out(ns: netns.NetNS) -> None:
+    """What has a process, a thread or a path is found by that."""
+    with process(ns) as pid, ns.socket():
+        mine = everything(ns.ino)
+        assert (mine.pids, mine.holders) == ((pid,), ())
+
+
+@needs_cookies
+def test_found_by_its_cookie() -> None:
+    """Which a descriptor alone holds."""
+    with netns.new() as ns:
+        cookie, ino = ns.cookie, ns.ino
+        child = hold(ns.fileno())
+    with ended(child), netns.from_cookie(cookie) as found:
+        assert (found.ino, found.cookie, everything(ino).cookie) == (ino, cookie, cookie)
+
+
+def test_a_cookie_that_nobody_has(ns: netns.NetNS) -> None:
+    with pytest.raises(netns.NotFoundError):
+        netns.from_cookie(2**64 - 1)
+    for wrong, kind in (("1", netns.InvalidTypeError), (-1, netns.InvalidValueError)):
+        with pytest.raises(kind):
+            netns.from_cookie(wrong)  # type: ignore[arg-type]
+
+
+@needs_cookies
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS])
+def test_a_cookie_where_newer_calls_are_refused(number: int) -> None:
+    """By looking: neither opened by its number, nor by a copy of a descriptor."""
+    script = """
+import netns
+with netns.new() as ns, netns.from_cookie(ns.cookie) as same:
+    print(same == ns, netns.names() is not None, len(netns.discover(descriptors=True)) > 0)
+"""
+    done = subprocess.run(
+        [*refusing(number), sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert done.stdout == "True True True\n", done
 
 
 def test_while_processes_come_and_go(ns: netns.NetNS) -> None:

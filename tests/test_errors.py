@@ -97,7 +97,9 @@ with netns.current() as current:
         "check the way back: Operation not permitted "
         "(needs CAP_SYS_ADMIN in the user namespace that owns home)",
         "enter the namespace: Operation not permitted "
-        "(needs CAP_SYS_ADMIN in the user namespace that owns the target)",
+        "(needs CAP_SYS_ADMIN in the user namespace that owns the target; one of your own, as a "
+        "rootless container's, is joined first by `netns exec` and by "
+        "`nsenter --user --net --preserve-credentials`)",
     ]
 
 

@@ -30,15 +30,6 @@ from support import (
 )
 
 
-def test_is_current(ns: netns.NetNS) -> None:
-    assert not ns.is_current()
-    assert ns.do(lambda host: (ns.is_current(), host.is_current())) == (True, False)
-    with netns.current() as home:
-        assert home.is_current()
-    with pytest.raises(netns.ClosedError):
-        home.is_current()
-
-
 def test_current_is_the_threads(ns: netns.NetNS) -> None:
     with netns.current() as home:
         assert f"net:[{home.ino}]" == here()
@@ -389,6 +380,21 @@ def test_from_socket(ns: netns.NetNS, tmp_path: Path) -> None:
     with pytest.raises(netns.NotNamespaceError) as caught:
         netns.from_socket(inside)  # closed: its descriptor is -1
     assert caught.value.errno == errno.EBADF
+    with pytest.raises(netns.InvalidValueError):
+        netns.from_socket(-1)
+
+
+def test_is_current(ns: netns.NetNS) -> None:
+    with netns.current() as home:
+        assert home.is_current()
+        assert not ns.is_current()
+        with ns.enter() as host:
+            assert ns.is_current()
+            assert not host.is_current()
+        assert ns.do_in_thread(lambda _: (ns.is_current(), home.is_current())) == (True, False)
+        assert home.is_current()
+    with pytest.raises(netns.ClosedError):
+        home.is_current()
 
 
 @needs_cookies

@@ -40,6 +40,7 @@ C = [
     "discover/holders.c",
     "discover/names.c",
     "discover/mounts.c",
+    "discover/descriptors.c",
     "discover/processes.c",
     "discover/discover.c",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pty
@@ -12,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import pytest
 
 import netns
-from support import RUN, here, unshare_run_directory
+from support import RUN, here, refusing, unshare_run_directory
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 COMMAND = [sys.executable, "-W", "error", "-m", "netns"]
@@ -63,7 +65,7 @@ def test_add_list_exec_delete(name: str) -> None:
     assert name in told("list").splitlines()
     with netns.open(name) as ns:
         assert told("exec", name, "readlink", "/proc/self/ns/net") == f"net:[{ns.ino}]\n"
-        assert {"name": name, "id": None, "ino": ns.ino} in parsed("list")
+        assert {"name": name, "ino": ns.ino} in parsed("list")
     told("delete", name)
     assert name not in netns.names()
 
@@ -74,11 +76,13 @@ def test_lists_and_ids_as_ip_netns(name: str) -> None:
     told("set", name, str(nsid))
     assert f"{name} (id: {nsid})" in told("list").splitlines()
     assert f"{name} (id: {nsid})" in [line.strip() for line in ip("netns", "list").splitlines()]
-    assert f"id {nsid} ({name})" in told("list-id").splitlines()
-    assert f"nsid {nsid} " in ip("netns", "list-id")
-    assert {"id": nsid, "names": [name]} in parsed("list-id")
+    line = f"nsid {nsid} (iproute2 netns name: {name})"
+    assert line in told("list-id").splitlines()
+    assert line in [line.strip() for line in ip("netns", "list-id").splitlines()]
+    assert {"nsid": nsid, "name": name, "names": [name]} in parsed("list-id")
+    assert {"nsid": nsid, "name": name} in json.loads(ip("-j", "netns", "list-id"))
     again = run("set", name, str(nsid - 1))
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert again.stderr == f"netns: {name!r} has the id {nsid} already, and ids are for good\n"
     told("add", f"{name}-auto")
     try:
@@ -89,7 +93,7 @@ def test_lists_and_ids_as_ip_netns(name: str) -> None:
             assert ns.nsid is not None
     finally:
         netns.delete(f"{name}-auto")
-    assert run("set", name, "-1").returncode == run("set", name, "x").returncode == 2
+    assert run("set", name, "-1").returncode == run("set", name, "x").returncode == 255
 
 
 def test_attach_identify_pids(name: str, inside: subprocess.Popen[bytes]) -> None:
@@ -117,6 +121,7 @@ def test_discover(name: str, inside: subprocess.Popen[bytes]) -> None:
             "pids": [inside.pid],
             "threads": [],
             "owner_uid": ns.owner_uid,
+            "cookie": ns.cookie,
         }
     assert found["hidden"] >= 0
     lines = told("discover").splitlines()
@@ -350,7 +355,7 @@ def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:
     fresh = told("exec", "--new", "--", "readlink", "/proc/self/ns/net")
     assert fresh not in (link, here() + "\n")
     for wrong in (["--new", "--pid", "1", "true"], ["--all"], [name], []):
-        assert run("exec", *wrong).returncode == 2
+        assert run("exec", *wrong).returncode == 1
 
 
 def test_exec_in_all(rundir: Path) -> None:
@@ -420,10 +425,80 @@ def test_failures_are_told(name: str) -> None:
     missing = run("delete", f"{name}-a", f"{name}-b")
     assert missing.returncode == 1
     assert len(missing.stderr.splitlines()) == 2
-    for command in (["exec", f"{name}-a", "true"], ["pids", f"{name}-a"], ["identify", "4194305"]):
+    for command in (["pids", f"{name}-a"], ["identify", "4194305"], ["identify", "0"]):
         assert run(*command).returncode == 1
-    for command in ([], ["nonsense"], ["delete"], ["identify", "x"], ["attach", name]):
-        assert run(*command).returncode == 2
+    for command in (["delete"], ["identify", "x"], ["attach", name]):
+        assert run(*command).returncode == 1
+    for command in (["nonsense"], ["exec", f"{name}-a", "true"]):
+        assert run(*command).returncode == 255
+
+
+def test_a_name_that_looks_like_an_option(rundir: Path) -> None:
+    where = ("--rundir", str(rundir))
+    told(*where, "add", "--", "-x")
+    assert told(*where).split() == ["-x", "a", "b"]
+    assert told(*where, "exec", "--", "-x", "echo", "--", "y") == "-- y\n"
+    assert told(*where, "exec", "a", "--", "echo", "y") == "y\n"
+    assert told(*where, "--", "pids", "--", "-x") == ""
+    told(*where, "del", "--", "-x")
+    assert told(*where, "li", "--json") == told(*where, "show", "--json")
+
+
+def test_two_delete_all_at_once(rundir: Path) -> None:
+    for turn in range(5):
+        for each in range(20):
+            netns.create(f"{turn}-{each}", rundir=rundir).close()
+        command = [*COMMAND, "--rundir", str(rundir), "delete", "--all"]
+        both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+        assert [(child.communicate()[1], child.returncode) for child in both] == [(b"", 0)] * 2
+
+
+def test_children_that_nobody_waits_for(rundir: Path) -> None:
+    """Whoever starts it may ignore SIGCHLD; the statuses are told all the same."""
+    script = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    look = ["grep", "-e", "SigIgn", "-e", "none such", "/proc/self/status", "/nonexistent"]
+    for where in (["--all"], ["a"]):
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                script,
+                *COMMAND,
+                "--rundir",
+                str(rundir),
+                "exec",
+                *where,
+                *look,
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2
+        assert int(done.stdout.split()[-1], 16) & 1 << signal.SIGCHLD - 1
+
+
+@pytest.mark.parametrize("command", ["list", "discover --json", "help", "exec --all true"])
+def test_standard_output_full_or_closed(rundir: Path, command: str) -> None:
+    words = f"exec {' '.join(COMMAND)} --rundir {rundir} {command}"
+    for where, why in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        done = subprocess.run(["sh", "-c", f"{words} {where}"], stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (1, f"netns: standard output: {why}\n")
+    # What prints nothing of its own does not mind.
+    assert os.system(f"{' '.join(COMMAND)} --rundir {rundir} exec a true >&-") == 0
+
+
+def test_monitor_has_the_words_of_ip(rundir: Path) -> None:
+    command = [*COMMAND, "--rundir", str(rundir), "mon", "--timeout", "5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
+        assert watcher.stdout is not None
+        while not select.select([watcher.stdout], [], [], 0)[0]:
+            netns.create("begun", rundir=rundir).close()
+            netns.delete("begun", rundir=rundir)
+        assert watcher.stdout.readline().split()[0] in ("add", "delete")
+        watcher.kill()
 
 
 def on_a_terminal(*args: str) -> str:
@@ -553,3 +628,184 @@ def test_list_of_names_that_are_not_text(name: str) -> None:
         assert os.fsencode(odd) in run.stdout.splitlines()
     finally:
         netns.delete(odd)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT])
+def test_list_without_rtnetlink(rundir: Path, number: int) -> None:
+    command = [*refusing(number, "netlink"), *COMMAND, "--rundir", str(rundir), "list"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "a\nb\n")
+    assert done.stderr.startswith("netns: warning: ids are left out: get the id: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS])
+def test_where_newer_calls_are_refused(tmp_path: Path, number: int) -> None:
+    (tmp_path / "run").mkdir()
+    where = ("--rundir", str(tmp_path / "run"))
+    command = [*refusing(number), *COMMAND, *where]
+    for words in ("add a", "exec a true", "set a auto", "del a", "list", "exec --new true"):
+        done = subprocess.run([*command, *words.split()], capture_output=True, text=True)
+        assert (words, done.returncode, done.stderr) == (words, 0, "")
+    subprocess.run(["umount", where[1]], check=True)
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+needs_root = pytest.mark.skipif(
+    subprocess.run([*AS_NOBODY, *COMMAND, "--version"], capture_output=True).returncode != 0,
+    reason="needs setpriv, root, and a Python that everybody may run",
+)
+
+
+@pytest.fixture
+def container() -> Iterator[int]:
+    """A process of a user namespace of nobody's, with a network namespace of its own."""
+    child = subprocess.Popen(
+        [*AS_NOBODY, "unshare", "--user", "--map-root-user", "--net"]
+        + ["sh", "-c", "echo; exec sleep 60"],
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    yield child.pid
+    child.kill()
+    child.communicate()
+
+
+@needs_root
+def test_exec_in_a_container_of_ones_own(container: int) -> None:
+    link = os.readlink(f"/proc/{container}/ns/net")
+    look = ["sh", "-c", "readlink /proc/self/ns/net; ls /sys/class/net; id -u"]
+    for where in (["--pid", str(container)], [f"/proc/{container}/ns/net"]):
+        done = subprocess.run(
+            [*AS_NOBODY, *COMMAND, "exec", *where, *look], capture_output=True, text=True
+        )
+        assert (done.stdout, done.stderr) == (f"{link}\nlo\n0\n", "")
+    refused = subprocess.run(
+        [*AS_NOBODY, *COMMAND, "exec", "--new", "true"], capture_output=True, text=True
+    )
+    assert (refused.returncode, refused.stderr.count("\n")) == (255, 1)
+
+
+@needs_root
+def test_a_container_in_a_container_of_ones_own() -> None:
+    script = "unshare --user --map-root-user --net sh -c 'echo $$; exec sleep 60'"
+    child = subprocess.Popen(
+        [*AS_NOBODY, "unshare", "--user", "--map-root-user", "sh", "-c", script],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        done = subprocess.run(
+            [*AS_NOBODY, *COMMAND, "exec", "--pid", str(pid), "readlink", "/proc/self/ns/net"],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.stdout, done.stderr) == (os.readlink(f"/proc/{pid}/ns/net") + "\n", "")
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+@needs_root
+def test_do_says_what_would_work(container: int) -> None:
+    script = f"import netns; netns.do('/proc/{container}/ns/net', lambda host: None)"
+    done = subprocess.run(
+        [*AS_NOBODY, sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert "nsenter --user --net --preserve-credentials" in done.stderr.splitlines()[-1]
+
+
+@needs_root
+def test_a_login_session_sees_the_hosts_names(name: str) -> None:
+    ip("netns", "add", name)
+    with netns.open(name) as ns:
+        ino = ns.ino
+    own = Path(tempfile.mkdtemp())  # everybody may pass its parents
+    own.chmod(0o755)
+
+    def session(script: str, **more: str) -> str:
+        done = subprocess.run(
+            [*AS_NOBODY, sys.executable, "-c", f"import netns\n{script}"],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(own), **more},
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout + done.stderr
+
+    look = f"""
+print("{name}" in netns.names(), netns.open("{name}").path, netns.is_netns("{name}"))
+print([each.names for each in netns.discover() if each.ino == {ino}])
+try:
+    netns.open("{name}-a")
+except netns.NotFoundError as error:
+    print(error.path)
+try:
+    netns.delete("{name}")
+except netns.NotPermittedError as error:
+    print(error.path)
+"""
+    assert session(look, PYTHONWARNINGS="ignore").splitlines() == [
+        f"True {RUN / name} True",
+        f"[('{name}',)]",
+        str(own / "netns" / f"{name}-a"),
+        str(RUN / name),
+    ]
+    alone = f"print('{name}' in netns.names())"
+    assert session(alone, NETNS_RUN_DIR=str(own / "else")) == "False\n"
+    # What is the user's own comes first.
+    netns.create(name, rundir=own / "netns").close()
+    try:
+        assert session(f"print(netns.open('{name}').path)", PYTHONWARNINGS="ignore") == (
+            f"{own / 'netns' / name}\n"
+        )
+    finally:
+        netns.delete(name, rundir=own / "netns")
+        subprocess.run(["umount", own / "netns"], check=True)
+        shutil.rmtree(own)
+
+
+@needs_root
+def test_without_a_session_the_error_names_the_variable(name: str) -> None:
+    netns.create(name).close()
+    environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
+    done = subprocess.run(
+        [
+            *AS_NOBODY,
+            "unshare",
+            "--user",
+            "--net",
+            "--map-root-user",
+            *COMMAND,
+            "add",
+            name + "-a",
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "set NETNS_RUN_DIR" in done.stderr
+
+
+@needs_root
+def test_a_program_with_capabilities_of_its_own_says_that_it_ignores(tmp_path: Path) -> None:
+    """It would else delete the host's names in place of the user's."""
+    if shutil.which("setcap") is None:
+        pytest.skip("needs setcap")
+    copy = tmp_path / "python"
+    shutil.copy(os.path.realpath(sys.executable), copy)
+    subprocess.run(["setcap", "cap_net_admin+ep", copy], check=True)
+    script = "import netns; netns.names()"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [*AS_NOBODY, copy, "-c", script],
+        env={"NETNS_RUN_DIR": "/nowhere", "PYTHONPATH": paths, "PYTHONHOME": sys.base_prefix},
+        capture_output=True,
+        text=True,
+    )
+    if "netns" not in done.stderr:
+        pytest.skip(f"that Python does not start elsewhere: {done.stderr}")
+    assert "do not use it: 'NETNS_RUN_DIR'" in done.stderr

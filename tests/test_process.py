@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import opcode
 import os
@@ -100,16 +99,67 @@ def test_a_file_that_etc_lacks(named: netns.NetNS) -> None:
     """It is left out; more files than one reading of the directory gives are all there."""
     for n in range(100):
         (ETC / str(named.name) / f"netns-test-lacks-this-{n:03}").touch()
-    done = named.run("ls /etc; " + SHOW, shell=True, stdout=subprocess.PIPE, text=True)
+    with pytest.warns(RuntimeWarning, match="netns-test-lacks-this-"):
+        done = named.run("ls /etc; " + SHOW, shell=True, stdout=subprocess.PIPE, text=True)
     assert done.stdout.endswith(f"nameserver {NAMESERVER}\n")
     assert "netns-test-lacks-this" not in done.stdout
 
 
 def test_a_directory_where_etc_has_a_file(named: netns.NetNS) -> None:
     (ETC / str(named.name) / "passwd").mkdir()
-    with pytest.raises(netns.Error) as caught:
-        named.run(["true"])
-    assert (caught.value.errno, caught.value.path) == (errno.ENOTDIR, "/etc/passwd")
+    with pytest.warns(RuntimeWarning, match="Not a directory: '/etc/passwd'"):
+        assert named.run(["true"]).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "resolv.conf"])
+def test_a_link_that_leads_nowhere_is_told(named: netns.NetNS, target: str) -> None:
+    """Not silently the host's resolv.conf."""
+    link = ETC / str(named.name) / "resolv.conf"
+    link.unlink()
+    link.symlink_to(target)
+    with pytest.warns(RuntimeWarning, match=f"left as it was: bind files over /etc: .*{link}"):
+        assert named.run(["true"]).returncode == 0
+
+
+def test_mounts_below_sys_stay() -> None:
+    script = """
+import netns, subprocess
+subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"], check=True)
+subprocess.run(["mkdir", "/sys/fs/cgroup/a b"], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup/a b"], check=True)
+subprocess.run(["touch", "/sys/fs/cgroup/a b/kept"], check=True)
+with netns.new() as ns:
+    look = "ls '/sys/fs/cgroup/a b' /sys/class/net"
+    print(ns.run(look, shell=True, capture_output=True, text=True).stdout.split())
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "['/sys/class/net:', 'lo', '/sys/fs/cgroup/a', 'b:', 'kept']\n", done
+
+
+@pytest.mark.parametrize("where", ["/sys/firmware", "/sys"])
+def test_a_masked_sys(where: str) -> None:
+    """The kernel allows no other /sys where parts of the one there are covered."""
+    script = """
+import netns, warnings
+with warnings.catch_warnings(record=True) as said, netns.new() as ns:
+    warnings.simplefilter("always")
+    print(ns.run(["true"]).returncode, *said, sep="\\n")
+"""
+    container = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
+    masked = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o ro none {where} && exec "$@"']
+    done = subprocess.run(
+        [*masked, "sh", *container, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("0\n"), done
+    assert "mount /sys: Operation not permitted" in done.stdout
 
 
 def test_a_read_only_sys_stays_read_only() -> None:

@@ -381,7 +381,7 @@ def test_entered_twice_is_not_left(ns: netns.NetNS) -> None:
 
 def test_no_name_among_mounts_of_ones_own(ns: netns.NetNS, name: str) -> None:
     def body() -> None:
-        lib.netns_setup_exec(ffi.NULL, ffi.NULL)
+        lib.netns_setup_exec(ffi.NULL, ffi.NULL, 0, ffi.NULL)
         with pytest.raises(netns.KernelError, match="no other would see the name"):
             netns.create(name)
         with pytest.raises(netns.KernelError, match="no other would see the name"):

@@ -393,3 +393,18 @@ with netns.watch(timeout=0) as changes:
 os._exit(len(low))
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
+
+
+def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> None:
+    """Inode numbers are given out again; the mount is another one in any case."""
+    rundir = tmp_path / "run"
+    with netns.new() as ns, netns.watch(rundir=rundir) as watch:
+        ns.pin("a", rundir=rundir)
+        assert watch.pending() == [("appeared", "a")]
+        assert watch.names == {"a": ns.ino}
+        assert watch.pending() == []
+        netns.delete("a", rundir=rundir)
+        ns.pin("a", rundir=rundir)
+        assert watch.pending() == [("disappeared", "a"), ("appeared", "a")]
+        netns.delete("a", rundir=rundir)
+    subprocess.run(["umount", rundir], check=True)

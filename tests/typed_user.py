@@ -35,6 +35,7 @@ def handles(target: netns.Target) -> None:
         netns.from_thread(1, pid=1),
         netns.from_fd(3),
         netns.from_socket(socket.socket()),
+        netns.from_cookie(4711),
         netns.attach("blue", 1),
     ):
         with ns as same:
@@ -43,7 +44,8 @@ def handles(target: netns.Target) -> None:
                 *(same.ino, same.dev, same.cookie, same.nsid),
                 *(same.owner_uid, same.name, same.path, same.closed),
             )
-            print(facts, same.fileno(), same == ns, {same: 1})
+            inside: bool = same.is_current()
+            print(facts, inside, same.fileno(), same == ns, {same: 1})
         ns.nsid = 7
         ns.pin("green", rundir="/tmp/names")
         ns.close()
@@ -99,6 +101,11 @@ def lookups(watch: netns.Watch) -> None:
     there: bool = netns.is_netns(Path("/run/netns/blue"))
     found: netns.Discovery = netns.discover()
     each: netns.Found
+    holders: tuple[netns.Holder, ...]
+    for each in netns.discover(descriptors=True):
+        holders = each.holders
+        cookie: int | None = each.cookie
+        print(cookie, *((held.kind, held.pid, held.fd, held.path) for held in holders))
     for each in found:
         print(each.ino, each.names, each.paths, each.pids, each.threads, each.owner_uid)
         each.open().close()

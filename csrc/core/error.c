@@ -58,8 +58,10 @@ static const char *const step_texts[NETNS_STEP_COUNT] = {
 	[NETNS_STEP_SET_NSID] = "set the id",
 
 	/* exec */
+	[NETNS_STEP_JOIN_OWNER] = "join the owner's user namespace",
 	[NETNS_STEP_UNSHARE_MOUNTS] = "make a mount namespace",
 	[NETNS_STEP_MOUNT_SYSFS] = "mount /sys",
+	[NETNS_STEP_CARRY_MOUNT] = "carry a mount over to the new /sys",
 	[NETNS_STEP_BIND_CONFIGURATION] = "bind files over /etc",
 
 	/* discovery */

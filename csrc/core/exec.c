@@ -2,69 +2,234 @@
 /* The mounts that `ip netns exec` sets up for a command. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h> /* ST_RDONLY */
 
 #include "internal.h"
 #include "sys.h"
 
 static const char configuration[] = "/etc/netns";
 
-/*
- * sysfs shows the network devices of the namespace that it was mounted in.
- * Where it is read-only and can't be unmounted, as in containers, the kernel
- * refuses to mount a writable one over it.
- */
-static int mount_sysfs(struct netns_error *err)
+int netns_join_owner(struct netns *ns, struct netns_error *err)
 {
-	struct statfs sf;
-	unsigned long flags = 0;
+	int userns, ret, fd = netns__fd_get_usable(ns, err);
 
-	if (sys_umount("/sys") < 0 && !sys_statfs("/sys", &sf) &&
-	    sf.f_flags & ST_RDONLY)
-		flags = MS_RDONLY;
-	return netns__check(err, sys_mount_sysfs("/sys", flags),
-			    NETNS_STEP_MOUNT_SYSFS, "/sys");
+	if (fd < 0)
+		return fd;
+	userns = ret = sys_ioctl_fd(fd, SYS_NS_GET_USERNS);
+	netns__fd_put(ns);
+	if (userns >= 0) {
+		ret = sys_join_user(userns);
+		sys_close(userns);
+	}
+	return netns__check(err, ret, NETNS_STEP_JOIN_OWNER, NULL);
 }
 
-/* A file that /etc lacks, or that was removed meanwhile, is left out. */
-static int bind_file(const char *dir, const char *name, struct netns_error *err)
+/* What could not be set up. */
+struct left_out {
+	struct netns_error *errors;
+	size_t room;
+	int count;
+};
+
+static void leave_out(struct left_out *left, int ret, enum netns_step step,
+		      const char *path)
 {
-	char source[NETNS_PATH_SIZE], target[sizeof("/etc/") + 255];
+	if ((size_t)left->count < left->room)
+		netns__fail(&left->errors[left->count], ret, step, path);
+	left->count++;
+}
+
+/*
+ * mounts below /sys
+ *
+ * Problem: sysfs shows the network devices of the namespace that it was mounted
+ * in, so a command gets a /sys of its own; cgroup, bpf, debug and the like are
+ * mounted on the old one.
+ * Rejected: unmounting the old one, as `ip netns exec` does: what is mounted on
+ * it goes with it, and in a user namespace the kernel wants a whole /sys to be
+ * visible before it allows another one.
+ * Solution: the new one lies over it, and each mount on the old one, which a
+ * descriptor still leads to, is bound over its place in the new one. A place
+ * that the new one lacks, as that of a device, is left out.
+ */
+static int carry_mount(int old, const char *path)
+{
+	char source[NETNS_PATH_SIZE + FD_PATH_SIZE];
+	int size;
+
+	netns__fd_path(source, old);
+	size = (int)strlen(source);
+	snprintf(source + size, sizeof(source) - (size_t)size, "%s",
+		 path + strlen("/sys"));
+	return sys_mount(source, path, MS_BIND | MS_REC);
+}
+
+/* 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw */
+static void carry_line(char *line, int old, int mount, struct left_out *left)
+{
+	char *path, *end;
+	int i, ret;
+
+	strtol(line, &path, 10);
+	if (strtol(path, &path, 10) != mount)
+		return;
+	for (i = 0; i < 2 && path; i++)
+		path = strchr(path + 1, ' ');
+	if (!path || strncmp(++path, "/sys/", 5) != 0)
+		return;
+	end = strchr(path, ' ');
+	if (!end)
+		return;
+	*end = '\0';
+	netns__decode_path(path);
+	ret = carry_mount(old, path);
+	if (ret < 0 && ret != -ENOENT)
+		leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, path);
+}
+
+/* Calls for each line of a file; longer ones than fit are passed over. */
+struct lines {
+	int fd;
+	size_t start, size; /* of what is not read yet */
+	char bytes[NETNS_PATH_SIZE * 2];
+};
+
+/* 1, 0 at the end, or -errno. */
+static int next_line(struct lines *lines, char **line)
+{
+	char *end;
 	int ret;
 
-	snprintf(source, sizeof(source), "%s/%s", dir, name);
-	snprintf(target, sizeof(target), "/etc/%s", name);
-	ret = sys_mount(source, target, MS_BIND);
-	return netns__check(err, ret == -ENOENT ? 0 : ret,
-			    NETNS_STEP_BIND_CONFIGURATION, target);
+	for (;;) {
+		*line = lines->bytes + lines->start;
+		end = memchr(*line, '\n', lines->size);
+		if (end) {
+			*end++ = '\0';
+			lines->size -= (size_t)(end - *line);
+			lines->start += (size_t)(end - *line);
+			return 1;
+		}
+		if (lines->size == sizeof(lines->bytes))
+			lines->size = 0;
+		memmove(lines->bytes, *line, lines->size);
+		lines->start = 0;
+		do {
+			ret = sys_read(lines->fd, lines->bytes + lines->size,
+				       sizeof(lines->bytes) - lines->size);
+		} while (ret == -EINTR);
+		if (ret <= 0)
+			return ret;
+		lines->size += (size_t)ret;
+	}
 }
 
-static int bind_files(const char *name, struct netns_error *err)
+/* The id of the mount that a descriptor is open on; from Linux 3.15 on. */
+static int read_open_mount(int fd)
 {
-	char path[sizeof(configuration) + 256];
-	struct sys_walk walk;
-	const char *file;
-	int dir, walked, ret = 0;
+	char path[64], *line;
+	struct lines lines = { 0 };
+	int id, ret;
 
-	snprintf(path, sizeof(path), "%s/%s", configuration, name);
-	dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-	if (dir == -ENOENT)
-		return 0;
-	if (dir < 0)
-		return netns__fail(err, dir, NETNS_STEP_BIND_CONFIGURATION,
-				   path);
-	sys_begin_walk(&walk, dir);
-	while (!ret && (file = sys_next_name(&walk, &walked)))
-		ret = bind_file(path, file, err);
-	if (!ret)
-		ret = netns__check(err, walked, NETNS_STEP_BIND_CONFIGURATION,
-				   path);
-	sys_close(dir);
+	snprintf(path, sizeof(path), "%s/fdinfo/%d", netns__own_proc(), fd);
+	lines.fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (lines.fd < 0)
+		return lines.fd;
+	while ((ret = next_line(&lines, &line)) > 0) {
+		if (sscanf(line, "mnt_id: %d", &id) == 1) {
+			ret = id;
+			break;
+		}
+	}
+	sys_close(lines.fd);
+	return ret ? ret : -ENOENT;
+}
+
+static int carry_mounts(int old, struct left_out *left)
+{
+	struct lines lines = { 0 };
+	char path[64], *line;
+	int mount, ret;
+
+	mount = read_open_mount(old);
+	if (mount < 0)
+		return mount;
+	snprintf(path, sizeof(path), "%s/mountinfo", netns__own_proc());
+	lines.fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (lines.fd < 0)
+		return lines.fd;
+	while ((ret = next_line(&lines, &line)) > 0)
+		carry_line(line, old, mount, left);
+	sys_close(lines.fd);
 	return ret;
 }
 
-int netns_setup_exec(const char *name, struct netns_error *err)
+/*
+ * In a user namespace whose /sys is read-only the kernel allows no writable
+ * one, and where parts of it are covered, none.
+ */
+static void mount_sysfs(struct left_out *left)
 {
+	int ret, old;
+
+	old = sys_openat(AT_FDCWD, "/sys", O_PATH | O_DIRECTORY, 0);
+	ret = sys_mount_sysfs("/sys", 0);
+	if (ret == -EPERM)
+		ret = sys_mount_sysfs("/sys", MS_RDONLY);
+	if (ret < 0) {
+		leave_out(left, ret, NETNS_STEP_MOUNT_SYSFS, "/sys");
+	} else {
+		ret = old < 0 ? old : carry_mounts(old, left);
+		if (ret < 0)
+			leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, "/sys");
+	}
+	if (old >= 0)
+		sys_close(old);
+}
+
+/* A file that was removed meanwhile is none. */
+static void bind_file(int dir, const char *path, const char *name,
+		      struct left_out *left)
+{
+	char source[NETNS_PATH_SIZE], target[sizeof("/etc/") + 255];
+	struct stat st;
+	int ret;
+
+	snprintf(source, sizeof(source), "%s/%s", path, name);
+	snprintf(target, sizeof(target), "/etc/%s", name);
+	ret = sys_mount(source, target, MS_BIND);
+	if (!ret || (ret == -ENOENT && sys_fstatat(dir, name, &st) == -ENOENT))
+		return;
+	leave_out(left, ret, NETNS_STEP_BIND_CONFIGURATION,
+		  sys_stat(source, &st) < 0 ? source : target);
+}
+
+static void bind_files(const char *name, struct left_out *left)
+{
+	char path[sizeof(configuration) + 256];
+	struct sys_walk walk;
+	struct stat st;
+	const char *file;
+	int dir, walked;
+
+	snprintf(path, sizeof(path), "%s/%s", configuration, name);
+	dir = sys_openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	if (dir == -ENOENT && sys_fstatat(AT_FDCWD, path, &st) == -ENOENT)
+		return;
+	if (dir < 0) {
+		leave_out(left, dir, NETNS_STEP_BIND_CONFIGURATION, path);
+		return;
+	}
+	sys_begin_walk(&walk, dir);
+	while ((file = sys_next_name(&walk, &walked)))
+		bind_file(dir, path, file, left);
+	if (walked < 0)
+		leave_out(left, walked, NETNS_STEP_BIND_CONFIGURATION, path);
+	sys_close(dir);
+}
+
+int netns_setup_exec(const char *name, struct netns_error *left_out,
+		     size_t room, struct netns_error *err)
+{
+	struct left_out left = { .errors = left_out, .room = room };
 	int ret = netns__thread_check(err);
 
 	if (ret < 0)
@@ -78,8 +243,8 @@ int netns_setup_exec(const char *name, struct netns_error *err)
 		ret = sys_mount("", "/", MS_SLAVE | MS_REC);
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_UNSHARE_MOUNTS, NULL);
-	ret = mount_sysfs(err);
-	if (!ret && name)
-		ret = bind_files(name, err);
-	return ret;
+	mount_sysfs(&left);
+	if (name)
+		bind_files(name, &left);
+	return left.count;
 }

@@ -25,6 +25,28 @@ void *netns__grow(void *array, size_t *room, size_t count, size_t item)
 	return array;
 }
 
+static bool is_octal(const char *digits)
+{
+	return digits[0] >= '0' && digits[0] <= '3' && digits[1] >= '0' &&
+	       digits[1] <= '7' && digits[2] >= '0' && digits[2] <= '7';
+}
+
+void netns__decode_path(char *path)
+{
+	char *to = path;
+
+	while (*path) {
+		if (path[0] == '\\' && is_octal(path + 1)) {
+			*to++ = (char)((path[1] - '0') << 6 |
+				       (path[2] - '0') << 3 | (path[3] - '0'));
+			path += 4;
+		} else {
+			*to++ = *path++;
+		}
+	}
+	*to = '\0';
+}
+
 void netns_free(void *block)
 {
 	free(block);

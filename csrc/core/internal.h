@@ -99,6 +99,12 @@ bool netns__is_file(int fd, const struct identity *identity);
 /* Closes fd if it still is that file; a stranger's is left alone. */
 void netns__close_own(int fd, const struct identity *identity);
 
+/*
+ * Decodes a path of a mount table in place, which has "\040" for a blank, and
+ * so for newlines and backslashes.
+ */
+void netns__decode_path(char *path);
+
 /* Makes a handle of fd, which it owns from now on, or closes it on failure. */
 int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
 

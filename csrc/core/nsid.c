@@ -12,8 +12,14 @@
 #define RTM_NEWNSID 88
 #define RTM_GETNSID 90
 #endif
-#define ATTRIBUTE_NSID 1
-#define ATTRIBUTE_FD   3
+#define ATTRIBUTE_NSID	  1
+#define ATTRIBUTE_FD	  3
+#define ATTRIBUTE_TARGET  4 /* these two from Linux 4.20 on */
+#define ATTRIBUTE_CURRENT 5
+
+#ifndef NETLINK_GET_STRICT_CHK
+#define NETLINK_GET_STRICT_CHK 12
+#endif
 
 #define UNASSIGNED  (-1)
 #define ANSWER_SIZE 32768 /* the most that the kernel sends at once */
@@ -31,7 +37,7 @@ struct request {
 
 struct answer {
 	uint32_t sequence; /* of the request */
-	int32_t *ids;
+	struct netns_nsid *ids;
 	size_t count, room;
 	bool done;
 };
@@ -49,10 +55,10 @@ static void add_attribute(struct request *request, uint16_t type,
 	request->head.nlmsg_len += (uint32_t)sizeof(request->attributes[0]);
 }
 
-static int add_id(struct answer *answer, int32_t id)
+static int add_id(struct answer *answer, struct netns_nsid id)
 {
-	int32_t *ids = netns__grow(answer->ids, &answer->room,
-				   answer->count + 1, sizeof(*ids));
+	struct netns_nsid *ids = netns__grow(answer->ids, &answer->room,
+					     answer->count + 1, sizeof(*ids));
 
 	if (!ids)
 		return -ENOMEM;
@@ -66,21 +72,27 @@ static int read_nsid(const struct nlmsghdr *message, struct answer *answer)
 	size_t start = NLMSG_LENGTH(NLMSG_ALIGN(sizeof(struct rtgenmsg)));
 	const char *at = (const char *)message + start;
 	const char *end = (const char *)message + message->nlmsg_len;
+	struct netns_nsid found = { UNASSIGNED, UNASSIGNED };
 	struct nlattr head;
-	int32_t id;
+	bool has_id = false;
 
 	while (end - at >= (ptrdiff_t)sizeof(head)) {
 		memcpy(&head, at, sizeof(head));
 		if (head.nla_len < sizeof(head) || head.nla_len > end - at)
 			break;
-		if (head.nla_type == ATTRIBUTE_NSID &&
-		    head.nla_len >= sizeof(head) + sizeof(id)) {
-			memcpy(&id, at + sizeof(head), sizeof(id));
-			return add_id(answer, id);
+		if (head.nla_len >= sizeof(head) + sizeof(found.nsid)) {
+			if (head.nla_type == ATTRIBUTE_NSID) {
+				memcpy(&found.nsid, at + sizeof(head),
+				       sizeof(found.nsid));
+				has_id = true;
+			}
+			if (head.nla_type == ATTRIBUTE_CURRENT)
+				memcpy(&found.current, at + sizeof(head),
+				       sizeof(found.current));
 		}
 		at += NLA_ALIGN(head.nla_len);
 	}
-	return 0;
+	return has_id ? add_id(answer, found) : 0;
 }
 
 static int read_message(const struct nlmsghdr *message, struct answer *answer)
@@ -185,7 +197,7 @@ static int request_nsid(struct netns *ns, struct request *request,
 	}
 	netns__fd_put(ns);
 	if (!ret)
-		*nsid = answer.count ? answer.ids[0] : UNASSIGNED;
+		*nsid = answer.count ? answer.ids[0].nsid : UNASSIGNED;
 	free(answer.ids);
 	return netns__check(err, ret, step, NULL);
 }
@@ -213,7 +225,7 @@ int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
  * read into. So the socket is first read into a long buffer: the answer to a
  * message that requests nothing.
  */
-static int list_nsids(struct answer *answer)
+static int list_nsids(int32_t target, int32_t only, struct answer *answer)
 {
 	struct answer nothing = { 0 };
 	struct request request;
@@ -223,22 +235,33 @@ static int list_nsids(struct answer *answer)
 		return fd;
 	begin_request(&request, NLMSG_NOOP, NLM_F_ACK);
 	ret = send_request(fd, &request, &nothing);
+	/* Without it a list is the calling thread's, whatever the target. */
+	if (!ret && target >= 0)
+		ret = sys_setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK,
+				     1);
 	if (!ret) {
-		begin_request(&request, RTM_GETNSID, NLM_F_DUMP);
+		begin_request(&request, RTM_GETNSID,
+			      only < 0 ? NLM_F_DUMP : NLM_F_ACK);
+		if (only >= 0)
+			add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)only);
+		if (target >= 0)
+			add_attribute(&request, ATTRIBUTE_TARGET,
+				      (uint32_t)target);
 		ret = send_request(fd, &request, answer);
 	}
 	sys_close(fd);
 	return ret;
 }
 
-int netns_nsids(int32_t **nsids, struct netns_error *err)
+int netns_nsids(int32_t target, int32_t only, struct netns_nsid **nsids,
+		struct netns_error *err)
 {
 	struct answer answer = { 0 };
 	int ret = netns__thread_check(err);
 
 	if (ret < 0)
 		return ret;
-	ret = list_nsids(&answer);
+	ret = list_nsids(target, only, &answer);
 	if (ret < 0) {
 		free(answer.ids);
 		return netns__fail(err, ret, NETNS_STEP_GET_NSID, NULL);

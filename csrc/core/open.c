@@ -418,6 +418,35 @@ int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err)
 			: netns__wrap(copy, made, err);
 }
 
+/* -ESTALE: none has both numbers, or (Linux 6.18) the inode number is 0. */
+int netns_from_cookie(uint64_t cookie, uint64_t ino, struct netns **ns,
+		      struct netns_error *err)
+{
+	uint64_t found = 0;
+	int fd, ret = netns__thread_check(err);
+
+	if (ret < 0)
+		return ret;
+	fd = sys_open_cookie(cookie, (uint32_t)ino);
+	if (fd == -ESTALE)
+		fd = -ENOENT;
+	else if (fd == -EBADF || fd == -EINVAL || fd == -EOPNOTSUPP)
+		fd = -ENOSYS;
+	if (fd < 0)
+		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, NULL);
+	/* The cookie of a namespace of another type, without an inode number. */
+	ret = netns__check_type(fd);
+	if (!ret)
+		ret = sys_ns_id(fd, &found);
+	if (!ret && found != cookie)
+		ret = -ENOENT;
+	if (ret < 0) {
+		sys_close(fd);
+		return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, NULL);
+	}
+	return netns__wrap(fd, ns, err);
+}
+
 /* A file that is no socket may give the request's number another meaning. */
 int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
 {

@@ -106,7 +106,15 @@ static int ask_cookie(const struct inside *inside, void *arg,
 int netns_cookie(struct netns *ns, uint64_t *cookie, struct netns_error *err)
 {
 	uint64_t asked = 0;
-	int ret = netns__run_inside(ns, ask_cookie, &asked, err);
+	int ret, fd = netns__fd_get_usable(ns, err);
+
+	if (fd < 0)
+		return fd;
+	/* Any refusal: a sandbox's, or a kernel's before Linux 6.18. */
+	ret = sys_ns_id(fd, &asked);
+	netns__fd_put(ns);
+	if (ret < 0)
+		ret = netns__run_inside(ns, ask_cookie, &asked, err);
 
 	if (!ret)
 		*cookie = asked;

@@ -51,6 +51,23 @@
 	} while (0)
 
 /*
+ * A sandbox that is older than a call refuses it with EPERM or EACCES. Both
+ * count as ENOSYS, for every newer call: the older way, which is tried then,
+ * tells what is really refused.
+ */
+static inline int sys_newer(int ret)
+{
+	return ret == -EPERM || ret == -EACCES ? -ENOSYS : ret;
+}
+
+#define FAULT_NEWER(name)                          \
+	do {                                       \
+		int fault_ = FAULT_ERRNO(name);    \
+		if (fault_)                        \
+			return sys_newer(-fault_); \
+	} while (0)
+
+/*
  * Headers as old as glibc 2.17's lack these. The running kernel may be newer
  * than the headers, so it is asked at run time. Where the number of a call is
  * not known, -1 stands for a call that no kernel has.
@@ -69,6 +86,9 @@
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open SYS_NUMBER(434)
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd SYS_NUMBER(438)
 #endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr SYS_NUMBER(442)
@@ -100,9 +120,14 @@
 #define SYS_NS_GET_USERNS	    _IO(0xb7, 0x1)
 #define SYS_NS_GET_NSTYPE	    _IO(0xb7, 0x3)
 #define SYS_NS_GET_OWNER_UID	    _IO(0xb7, 0x4)
+#define SYS_NS_GET_ID		    _IOR(0xb7, 13, uint64_t)
 #define SYS_SIOCGSKNS		    0x894c
 #define SYS_SO_NETNS_COOKIE	    71
 #define SYS_STATX_MNT_ID	    0x1000
+#define SYS_STATX_MNT_ID_UNIQUE	    0x4000
+#define SYS_KCMP_FILES		    2
+#define SYS_FD_NSFS_ROOT	    (-10003)
+#define SYS_FILEID_NSFS		    0xf1
 #define SYS_PIDFD_THREAD	    O_EXCL
 #define SYS_PIDFD_GET_NET_NAMESPACE _IO(0xff, 4)
 #define SYS_OPEN_TREE_CLONE	    1
@@ -294,12 +319,6 @@ static inline int sys_stat(const char *path, struct stat *st)
 	return SYS_RESULT(stat(path, st));
 }
 
-static inline int sys_statfs(const char *path, struct statfs *sf)
-{
-	FAULT("fstatfs");
-	return SYS_RESULT(statfs(path, sf));
-}
-
 static inline int sys_fstatfs(int fd, struct statfs *sf)
 {
 	FAULT("fstatfs");
@@ -322,10 +341,26 @@ static inline int sys_ioctl_fd(int fd, unsigned long request)
 	return sys_keep_above_2(sys_ioctl(fd, request));
 }
 
+/* qemu-user: as sys_ioctl(). */
+static inline int sys_ns_id(int fd, uint64_t *id)
+{
+	int ret;
+
+	FAULT("ioctl");
+	ret = SYS_RESULT(syscall(SYS_ioctl, fd, SYS_NS_GET_ID, id));
+	return ret == -ENOSYS ? -ENOTTY : ret;
+}
+
 static inline int sys_setns(int fd)
 {
 	FAULT("setns");
 	return SYS_RESULT(setns(fd, CLONE_NEWNET));
+}
+
+static inline int sys_join_user(int fd)
+{
+	FAULT("setns");
+	return SYS_RESULT(setns(fd, CLONE_NEWUSER));
 }
 
 static inline int sys_unshare_net(void)
@@ -354,18 +389,56 @@ static inline int sys_tgkill(pid_t pid, pid_t tid)
 
 static inline int sys_pidfd_open(pid_t pid, unsigned int flags)
 {
-	FAULT("pidfd_open");
+	FAULT_NEWER("pidfd_open");
 	return sys_keep_above_2(
-		SYS_RESULT(syscall(SYS_pidfd_open, pid, flags)));
+		sys_newer(SYS_RESULT(syscall(SYS_pidfd_open, pid, flags))));
+}
+
+/* A copy of a descriptor of another task. */
+static inline int sys_pidfd_getfd(int pidfd, int fd)
+{
+	FAULT_NEWER("pidfd_getfd");
+	return sys_keep_above_2(
+		sys_newer(SYS_RESULT(syscall(SYS_pidfd_getfd, pidfd, fd, 0))));
+}
+
+/* 0 where two tasks have one descriptor table, above where they have two. */
+static inline int sys_compare_files(pid_t one, pid_t other)
+{
+	FAULT("kcmp");
+	return SYS_RESULT(syscall(SYS_kcmp, one, other, SYS_KCMP_FILES, 0, 0));
+}
+
+/*
+ * Opens a network namespace by its cookie and inode number (Linux 6.18; from
+ * 6.19 on the inode number may be 0).
+ */
+static inline int sys_open_cookie(uint64_t cookie, uint32_t ino)
+{
+	struct {
+		uint32_t size;
+		int32_t type;
+		uint64_t cookie;
+		uint32_t ns_type, ino;
+	} handle = { .size = 16,
+		     .type = SYS_FILEID_NSFS,
+		     .cookie = cookie,
+		     .ns_type = ino ? CLONE_NEWNET : 0,
+		     .ino = ino };
+
+	FAULT_NEWER("open_by_handle_at");
+	return sys_keep_above_2(sys_newer(
+		SYS_RESULT(syscall(SYS_open_by_handle_at, SYS_FD_NSFS_ROOT,
+				   &handle, O_RDONLY | O_CLOEXEC))));
 }
 
 static inline int sys_open_tree(int fd, unsigned int flags)
 {
-	FAULT("open_tree");
-	return sys_keep_above_2(
+	FAULT_NEWER("open_tree");
+	return sys_keep_above_2(sys_newer(
 		SYS_RESULT(syscall(SYS_open_tree, fd, "",
 				   SYS_OPEN_TREE_CLONE | SYS_OPEN_TREE_CLOEXEC |
-					   AT_EMPTY_PATH | flags)));
+					   AT_EMPTY_PATH | flags))));
 }
 
 static inline int sys_mount_setattr(int tree, uint64_t propagation,
@@ -375,31 +448,26 @@ static inline int sys_mount_setattr(int tree, uint64_t propagation,
 		uint64_t attr_set, attr_clr, propagation, userns_fd;
 	} attr = { .propagation = propagation };
 
-	FAULT("mount_setattr");
-	return SYS_RESULT(syscall(SYS_mount_setattr, tree, "",
-				  AT_EMPTY_PATH | flags, &attr, sizeof(attr)));
+	FAULT_NEWER("mount_setattr");
+	return sys_newer(SYS_RESULT(syscall(SYS_mount_setattr, tree, "",
+					    AT_EMPTY_PATH | flags, &attr,
+					    sizeof(attr))));
 }
 
 static inline int sys_move_mount(int tree, int point)
 {
-	FAULT("move_mount");
-	return SYS_RESULT(syscall(SYS_move_mount, tree, "", point, "",
-				  SYS_MOVE_MOUNT_F_EMPTY_PATH |
-					  SYS_MOVE_MOUNT_T_EMPTY_PATH));
+	FAULT_NEWER("move_mount");
+	return sys_newer(SYS_RESULT(syscall(
+		SYS_move_mount, tree, "", point, "",
+		SYS_MOVE_MOUNT_F_EMPTY_PATH | SYS_MOVE_MOUNT_T_EMPTY_PATH)));
 }
 
-/*
- * statx(2) has no EPERM: it comes from a sandbox that is older than the call,
- * and means ENOSYS.
- */
 static inline int sys_statx(int dir, const char *path, int flags,
 			    unsigned int mask, struct sys_statx *sx)
 {
-	int ret;
-
-	FAULT("statx");
-	ret = SYS_RESULT(syscall(SYS_statx, dir, path, flags, mask, sx));
-	return ret == -EPERM ? -ENOSYS : ret;
+	FAULT_NEWER("statx");
+	return sys_newer(
+		SYS_RESULT(syscall(SYS_statx, dir, path, flags, mask, sx)));
 }
 
 /* 1, 0, or -errno: -ENOSYS where the kernel can't tell (before Linux 5.8). */
@@ -421,6 +489,14 @@ static inline int sys_locate(int dir, const char *path, int flags,
 {
 	return sys_statx(dir, path, flags | SYS_AT_STATX_DONT_SYNC,
 			 SYS_STATX_INO | SYS_STATX_MNT_ID, sx);
+}
+
+/* The same with an id that no mount had before (Linux 6.8), or as above. */
+static inline int sys_locate_unique(int dir, const char *path,
+				    struct sys_statx *sx)
+{
+	return sys_statx(dir, path, SYS_AT_STATX_DONT_SYNC,
+			 SYS_STATX_MNT_ID | SYS_STATX_MNT_ID_UNIQUE, sx);
 }
 
 static inline int sys_mount(const char *source, const char *target,
@@ -456,16 +532,17 @@ static inline int sys_unlinkat(int dir, const char *name)
 
 /*
  * Whether the caller may remove and make files in a directory. Before
- * faccessat2(2) (Linux 5.8) the kernel answers for the real user.
+ * faccessat2(2) (Linux 5.8) the kernel answers for the real user, and so it
+ * does where a sandbox refuses the call, in the words of a directory's refusal.
  */
 static inline int sys_may_change(int dir)
 {
 	int ret;
 
 	FAULT("faccessat");
-	ret = SYS_RESULT(
-		syscall(SYS_faccessat2, dir, ".", W_OK | X_OK, AT_EACCESS));
-	return ret == -ENOSYS || ret == -EPERM
+	ret = sys_newer(SYS_RESULT(
+		syscall(SYS_faccessat2, dir, ".", W_OK | X_OK, AT_EACCESS)));
+	return ret == -ENOSYS
 		     ? SYS_RESULT(syscall(SYS_faccessat, dir, ".", W_OK | X_OK))
 		     : ret;
 }
@@ -523,6 +600,12 @@ static inline int sys_getsockopt(int fd, int option, void *value,
 {
 	FAULT("getsockopt");
 	return SYS_RESULT(getsockopt(fd, SOL_SOCKET, option, value, &size));
+}
+
+static inline int sys_setsockopt(int fd, int level, int option, int value)
+{
+	FAULT("setsockopt");
+	return SYS_RESULT(setsockopt(fd, level, option, &value, sizeof(value)));
 }
 
 /*

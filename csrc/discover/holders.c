@@ -20,16 +20,30 @@ int netns__holders_add(struct holders *holders, uint64_t ino,
 	return 0;
 }
 
+int netns__holders_add_fd(struct holders *holders, uint64_t ino,
+			  enum holder_kind kind, int32_t pid, int32_t fd)
+{
+	int ret = netns__holders_add(holders, ino, kind, pid, NULL);
+
+	if (!ret)
+		holders->held[holders->count - 1].fd = fd;
+	return ret;
+}
+
 int netns__holders_append(struct holders *holders, const struct holders *more)
 {
-	const struct holder *held = more->held;
-	size_t i;
-	int ret = 0;
+	struct holder *held =
+		netns__grow(holders->held, &holders->room,
+			    holders->count + more->count, sizeof(*held));
 
-	for (i = 0; i < more->count && !ret; i++)
-		ret = netns__holders_add(holders, held[i].ino, held[i].kind,
-					 held[i].id, held[i].text);
-	return ret;
+	if (!more->count)
+		return 0;
+	if (!held)
+		return -ENOMEM;
+	holders->held = held;
+	memcpy(held + holders->count, more->held, more->count * sizeof(*held));
+	holders->count += more->count;
+	return 0;
 }
 
 static int compare_holders(const void *one, const void *other)
@@ -42,6 +56,8 @@ static int compare_holders(const void *one, const void *other)
 		return a->kind < b->kind ? -1 : 1;
 	if (a->id != b->id)
 		return a->id < b->id ? -1 : 1;
+	if (a->fd != b->fd)
+		return a->fd < b->fd ? -1 : 1;
 	return a->text && b->text ? strcmp(a->text, b->text) : 0;
 }
 
@@ -61,16 +77,32 @@ void netns__holders_sort(struct holders *holders)
 	holders->count = to + 1;
 }
 
-uint64_t netns__parse_ino(const char *text, size_t size)
+uint64_t netns__parse_link(const char *type, const char *text, size_t size)
 {
 	const char *end = text + size - 1;
 	uint64_t ino = 0;
 
-	if (size < 7 || memcmp(text, "net:[", 5) != 0)
+	if (size < 7 || memcmp(text, type, 3) != 0 ||
+	    memcmp(text + 3, ":[", 2) != 0)
 		return 0;
 	for (text += 5; text < end && *text >= '0' && *text <= '9'; text++)
 		ino = ino * 10 + (uint64_t)(*text - '0');
 	return text == end && *text == ']' ? ino : 0;
+}
+
+uint64_t netns__parse_ino(const char *text, size_t size)
+{
+	return netns__parse_link("net", text, size);
+}
+
+bool netns__is_gone(int ret)
+{
+	return ret == -ENOENT || ret == -ESRCH;
+}
+
+bool netns__is_refused(int ret)
+{
+	return ret == -EACCES || ret == -EPERM;
 }
 
 int netns__nsfs_device(dev_t *dev, struct netns_error *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Namespaces that mounts hold. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -123,29 +124,6 @@ static int read_text(int fd, struct text *text)
 	return ret < 0 ? ret : 0;
 }
 
-static bool is_octal(const char *digits)
-{
-	return digits[0] >= '0' && digits[0] <= '3' && digits[1] >= '0' &&
-	       digits[1] <= '7' && digits[2] >= '0' && digits[2] <= '7';
-}
-
-/* The table has "\040" for a blank, and so for newlines and backslashes. */
-static void decode_path(char *path)
-{
-	char *to = path;
-
-	while (*path) {
-		if (path[0] == '\\' && is_octal(path + 1)) {
-			*to++ = (char)((path[1] - '0') << 6 |
-				       (path[2] - '0') << 3 | (path[3] - '0'));
-			path += 4;
-		} else {
-			*to++ = *path++;
-		}
-	}
-	*to = '\0';
-}
-
 /* 36 35 0:4 net:[4026532000] /run/netns/blue rw - nsfs nsfs rw */
 static void parse_line(char *line, struct table *table, dev_t nsfs)
 {
@@ -171,7 +149,7 @@ static void parse_line(char *line, struct table *table, dev_t nsfs)
 	if (!end || !mount->ino)
 		return;
 	*end = '\0';
-	decode_path(mount->path);
+	netns__decode_path(mount->path);
 	name = strrchr(mount->path, '/');
 	mount->dir_size = name ? (size_t)(name - mount->path) : 0;
 	table->mount_count++;
@@ -379,5 +357,32 @@ int netns__scan_mounts(struct mounts *mounts)
 	free(table.mounts);
 	free(table.parents);
 	mounts->text = text.bytes;
+	return ret;
+}
+
+int netns__scan_other_mounts(int proc, const char *task, int32_t pid,
+			     dev_t nsfs, struct holders *found, char **bytes)
+{
+	char name[64];
+	struct table table = { 0 };
+	struct text text = { 0 };
+	size_t i;
+	int fd, ret;
+
+	snprintf(name, sizeof(name), "%s/mountinfo", task);
+	fd = sys_openat(proc, name, O_RDONLY, 0);
+	if (fd < 0)
+		return fd;
+	ret = read_text(fd, &text);
+	sys_close(fd);
+	if (!ret)
+		ret = parse_table(&table, text.bytes, nsfs);
+	for (i = 0; i < table.mount_count && !ret; i++)
+		ret = netns__holders_add(found, table.mounts[i].ino,
+					 HOLDER_MOUNT, pid,
+					 table.mounts[i].path);
+	free(table.mounts);
+	free(table.parents);
+	*bytes = text.bytes;
 	return ret;
 }

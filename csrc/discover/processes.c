@@ -17,10 +17,12 @@
 #define HELPERS_AT_MOST 3
 
 struct shared {
-	pthread_mutex_t lock; /* of the position in proc, and of the flags */
+	pthread_mutex_t lock; /* of all but proc, failed and what scan says */
 	int proc;
 	bool at_end, second_task_taken;
 	atomic_bool failed;
+	uint64_t *mounts; /* mount namespaces that somebody has read */
+	size_t mount_count, mount_room;
 	struct scan *scan;
 };
 
@@ -28,6 +30,7 @@ struct worker {
 	struct shared *shared;
 	struct sys_walk walk; /* the batch that it took */
 	struct holders found;
+	uint64_t mounts; /* the mount namespace of the task before */
 	uint32_t hidden;
 	int32_t tid;
 	int ret;
@@ -60,16 +63,6 @@ static const char *write_path(char *buf, int32_t id, const char *rest)
 	return buf;
 }
 
-static bool is_gone(int ret)
-{
-	return ret == -ENOENT || ret == -ESRCH;
-}
-
-static bool is_refused(int ret)
-{
-	return ret == -EACCES || ret == -EPERM;
-}
-
 /* *ino is 0 where there is no namespace: a task that is gone, or ending. */
 static int read_ino(int dir, int32_t id, uint64_t *ino)
 {
@@ -78,7 +71,116 @@ static int read_ino(int dir, int32_t id, uint64_t *ino)
 				 sizeof(text));
 
 	*ino = ret > 0 ? netns__parse_ino(text, (size_t)ret) : 0;
-	return is_gone(ret) ? 0 : ret;
+	return netns__is_gone(ret) ? 0 : ret;
+}
+
+/* Whether the mount namespace is to be read by the caller; or -ENOMEM. */
+static int take_mounts(struct shared *shared, uint64_t ino)
+{
+	uint64_t *mounts;
+	size_t i;
+	int ret = 1;
+
+	pthread_mutex_lock(&shared->lock);
+	for (i = 0; i < shared->mount_count && ret; i++)
+		ret = shared->mounts[i] != ino;
+	if (ret) {
+		mounts = netns__grow(shared->mounts, &shared->mount_room,
+				     shared->mount_count + 1, sizeof(*mounts));
+		if (mounts) {
+			shared->mounts = mounts;
+			mounts[shared->mount_count++] = ino;
+		} else {
+			ret = -ENOMEM;
+		}
+	}
+	pthread_mutex_unlock(&shared->lock);
+	return ret;
+}
+
+/* The holders' texts live as long as the scan. */
+static int keep_text(struct shared *shared, char *text)
+{
+	struct text_node *node = sys_alloc(sizeof(*node));
+
+	if (!node) {
+		free(text);
+		return -ENOMEM;
+	}
+	node->text = text;
+	pthread_mutex_lock(&shared->lock);
+	node->next = shared->scan->texts;
+	shared->scan->texts = node;
+	pthread_mutex_unlock(&shared->lock);
+	return 0;
+}
+
+static int read_mounts(struct worker *worker, const struct task *task)
+{
+	struct shared *shared = worker->shared;
+	size_t before = worker->found.count;
+	char *text = NULL;
+	int kept, ret = netns__scan_other_mounts(
+			  task->proc, task->folder,
+			  task->tid ? task->tid : task->pid, shared->scan->nsfs,
+			  &worker->found, &text);
+
+	if (text) {
+		kept = keep_text(shared, text);
+		if (kept < 0) {
+			worker->found.count = before;
+			ret = kept;
+		}
+	}
+	return ret;
+}
+
+static uint64_t read_mount_ino(int proc, const char *folder)
+{
+	char path[48], text[64];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/ns/mnt", folder);
+	ret = sys_readlinkat(proc, path, text, sizeof(text));
+	return ret > 0 ? netns__parse_link("mnt", text, (size_t)ret) : 0;
+}
+
+static int list_other_mounts(struct worker *worker, const struct task *task)
+{
+	uint64_t ino = read_mount_ino(task->proc, task->folder);
+	int ret;
+
+	if (!ino || ino == worker->mounts)
+		return 0;
+	worker->mounts = ino;
+	ret = take_mounts(worker->shared, ino);
+	if (ret > 0)
+		ret = read_mounts(worker, task);
+	/* A process that ends meanwhile: the next one in there is not asked. */
+	return netns__is_gone(ret) || netns__is_refused(ret) || ret == -EINVAL
+		     ? 0
+		     : ret;
+}
+
+/* What a process holds, or a thread that has a table or mounts of its own. */
+static int list_held(struct worker *worker, int32_t pid, int32_t tid,
+		     uint64_t ino)
+{
+	char folder[32];
+	struct task task = { .proc = worker->shared->proc,
+			     .folder = folder,
+			     .pid = pid,
+			     .tid = tid,
+			     .ino = ino };
+	int ret = 0;
+
+	write_path(folder, pid, "");
+	if (tid)
+		snprintf(folder, sizeof(folder), "%d/task/%d", pid, tid);
+	if (!tid || sys_compare_files(pid, tid) > 0)
+		ret = netns__scan_descriptors(&task, worker->shared->scan->nsfs,
+					      &worker->found);
+	return ret < 0 ? ret : list_other_mounts(worker, &task);
 }
 
 /* A thread is listed only where it is not in its main thread's namespace. */
@@ -89,7 +191,7 @@ static int list_thread(struct worker *worker, int dir, int32_t tid,
 	int ret = read_ino(dir, tid, &ino);
 
 	if (ret < 0)
-		return is_refused(ret) ? 0 : ret;
+		return netns__is_refused(ret) ? 0 : ret;
 	if (!ino || ino == main_ino)
 		return 0;
 	return netns__holders_add(&worker->found, ino, HOLDER_THREAD, tid,
@@ -106,15 +208,18 @@ static int list_threads(struct worker *worker, int32_t pid, uint64_t main_ino)
 
 	dir = sys_openat(worker->shared->proc, write_path(name, pid, "/task"),
 			 O_RDONLY | O_DIRECTORY, 0);
-	if (is_gone(dir) || is_refused(dir))
+	if (netns__is_gone(dir) || netns__is_refused(dir))
 		return 0;
 	if (dir < 0)
 		return dir;
 	sys_begin_walk(&walk, dir);
 	while (!ret && (entry = sys_next_name(&walk, &walked))) {
 		tid = parse_id(entry);
-		if (tid > 0 && tid != pid)
-			ret = list_thread(worker, dir, tid, main_ino);
+		if (tid <= 0 || tid == pid)
+			continue;
+		ret = list_thread(worker, dir, tid, main_ino);
+		if (!ret && worker->shared->scan->what & NETNS_DESCRIPTORS)
+			ret = list_held(worker, pid, tid, main_ino);
 	}
 	sys_close(dir);
 	return ret < 0 ? ret : walked;
@@ -129,25 +234,27 @@ static int has_threads(struct worker *worker, int32_t pid)
 			      write_path(name, pid, "/task"), &st);
 
 	if (ret < 0)
-		return is_gone(ret) || is_refused(ret) ? 0 : ret;
+		return netns__is_gone(ret) || netns__is_refused(ret) ? 0 : ret;
 	return st.st_nlink > 3;
 }
 
 /* A process whose main thread has ended has no namespace, but threads. */
 static int list_process(struct worker *worker, int32_t pid)
 {
+	int ret, what = worker->shared->scan->what;
 	uint64_t ino;
-	int ret;
 
 	ret = read_ino(worker->shared->proc, pid, &ino);
-	if (is_refused(ret)) {
+	if (netns__is_refused(ret)) {
 		worker->hidden++;
 		return 0;
 	}
 	if (ret >= 0 && ino)
 		ret = netns__holders_add(&worker->found, ino, HOLDER_PROCESS,
 					 pid, NULL);
-	if (ret < 0 || !(worker->shared->scan->what & NETNS_THREADS))
+	if (ret >= 0 && what & NETNS_DESCRIPTORS && pid != getpid())
+		ret = list_held(worker, pid, 0, ino);
+	if (ret < 0 || !(what & (NETNS_THREADS | NETNS_DESCRIPTORS)))
 		return ret;
 	ret = has_threads(worker, pid);
 	if (ret < 0)
@@ -260,32 +367,58 @@ static bool is_worker(const struct worker *workers, const struct holder *holder)
 	return false;
 }
 
-static int collect_found(struct scan *scan, const struct worker *workers)
+static int collect_found(struct scan *scan, struct worker *workers)
 {
-	const struct holder *held;
-	size_t i;
+	struct holders *found;
+	size_t i, kept;
 	int w, ret = 0;
 
 	for (w = 0; w <= HELPERS_AT_MOST && !ret; w++) {
 		scan->hidden += workers[w].hidden;
 		scan->step = workers[w].step;
 		ret = workers[w].ret;
-		held = workers[w].found.held;
-		for (i = 0; i < workers[w].found.count && !ret; i++) {
+		found = &workers[w].found;
+		for (i = kept = 0; i < found->count; i++) {
+			if (!is_worker(workers, &found->held[i]))
+				found->held[kept++] = found->held[i];
+		}
+		found->count = kept;
+		if (!ret) {
 			scan->step = NETNS_STEP_ALLOCATE;
-			if (!is_worker(workers, &held[i]))
-				ret = netns__holders_add(
-					&scan->found, held[i].ino, held[i].kind,
-					held[i].id, NULL);
+			ret = netns__holders_append(&scan->found, found);
 		}
 	}
 	return ret;
+}
+
+/*
+ * The caller's own descriptors come first, and its own mounts count as read:
+ * they are scan_mounts()'s. Later on the table has what the workers have open.
+ */
+static int list_own(struct worker *worker)
+{
+	struct shared *shared = worker->shared;
+	struct task task = { .proc = shared->proc, .folder = "thread-self" };
+	int ret;
+
+	if (!(shared->scan->what & NETNS_DESCRIPTORS))
+		return 0;
+	task.pid = getpid();
+	worker->mounts = read_mount_ino(shared->proc, task.folder);
+	ret = take_mounts(shared, worker->mounts);
+	return ret < 0 ? ret
+		       : netns__scan_descriptors(&task, shared->scan->nsfs,
+						 &worker->found);
 }
 
 static void walk_processes(struct worker *workers)
 {
 	int i, started = 0;
 
+	workers[0].ret = list_own(&workers[0]);
+	workers[0].step = NETNS_STEP_READ_PROCESSES;
+	if (workers[0].ret < 0)
+		return;
 	if (list_batches(&workers[0], BATCHES_ALONE)) {
 		started = start_workers(&workers[1]);
 		list_batches(&workers[0], INT32_MAX);
@@ -318,6 +451,7 @@ int netns__scan_processes(struct scan *scan)
 	ret = collect_found(scan, workers);
 	for (i = 0; i <= HELPERS_AT_MOST; i++)
 		free(workers[i].found.held);
+	free(shared.mounts);
 	pthread_mutex_destroy(&shared.lock);
 	sys_close(shared.proc);
 	return ret;

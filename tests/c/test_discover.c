@@ -239,7 +239,8 @@ static void test_ids(void)
 {
 	struct netns *away = make_namespace(), *ns = make_namespace();
 	int64_t guard = netns_enter(away, fresh());
-	int32_t id = 5, *ids = NULL;
+	struct netns_nsid *ids = NULL;
+	int32_t id = 5;
 
 	if (has_request(netns_fd(ns), NS_GET_NSTYPE)) { /* of the same age */
 		ok(netns_owner_uid(ns, fresh()) == (int64_t)geteuid(),
@@ -250,7 +251,7 @@ static void test_ids(void)
 		   "owner_uid: the kernel does not tell");
 		skip("needs NS_GET_OWNER_UID (Linux 4.11)");
 	}
-	ok(good(netns_nsids(&ids, fresh())) && !ids, "nsids: none");
+	ok(good(netns_nsids(-1, -1, &ids, fresh())) && !ids, "nsids: none");
 	ok(good(netns_get_nsid(ns, &id, fresh())) && id == -1,
 	   "get_nsid: none is given");
 	ok(good(netns_set_nsid(ns, 42, fresh())) &&
@@ -262,7 +263,8 @@ static void test_ids(void)
 	ok(good(netns_set_nsid(away, -1, fresh())) &&
 		   good(netns_get_nsid(away, &id, fresh())) && id >= 0,
 	   "set_nsid: of the kernel's choice");
-	ok(netns_nsids(&ids, fresh()) == 2 && (ids[0] == 42 || ids[1] == 42),
+	ok(netns_nsids(-1, -1, &ids, fresh()) == 2 &&
+		   (ids[0].nsid == 42 || ids[1].nsid == 42),
 	   "nsids: both");
 	netns_free(ids);
 	netns_close(ns);

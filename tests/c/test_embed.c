@@ -193,6 +193,7 @@ static bool filter(struct sock_filter *code, size_t count)
 		REFUSE(434 /* pidfd_open */, errnum),    \
 		REFUSE(435 /* clone3 */, ENOSYS),        \
 		REFUSE(437 /* openat2 */, errnum),       \
+		REFUSE(438 /* pidfd_getfd */, errnum),   \
 		REFUSE(442 /* mount_setattr */, errnum), \
 		REFUSE(SYS_statx, STATX_ERROR(errnum))
 
@@ -202,11 +203,12 @@ static bool be_old(void)
 	struct sock_filter code[] = {
 		LOAD(offsetof(struct seccomp_data, nr)),
 		NEWEST_CALLS(ENOSYS),
-		IF(SYS_ioctl, 11),
+		IF(SYS_ioctl, 13),
 		LOAD(LOW(1)),
 		REFUSE(0xb701 /* NS_GET_USERNS */, ENOTTY),
 		REFUSE(0xb703 /* NS_GET_NSTYPE */, ENOTTY),
 		REFUSE(0xb704 /* NS_GET_OWNER_UID */, ENOTTY),
+		REFUSE(0x8008b70d /* NS_GET_ID */, ENOTTY),
 		REFUSE(0xff04 /* PIDFD_GET_NET_NAMESPACE */, ENOTTY),
 		/* Taken for a request about a device, whose name it misses. */
 		REFUSE(0x894c /* SIOCGSKNS */, EFAULT),
@@ -225,11 +227,11 @@ static bool be_old(void)
 }
 
 /* A sandbox that refuses what it does not know. */
-static bool be_confined(void)
+static bool be_confined(unsigned int errnum)
 {
 	struct sock_filter code[] = {
 		LOAD(offsetof(struct seccomp_data, nr)),
-		NEWEST_CALLS(EPERM),
+		NEWEST_CALLS(errnum),
 		RETURN(SECCOMP_RET_ALLOW),
 	};
 
@@ -496,7 +498,12 @@ static int use_torn_table(void *before)
 
 static int use_confined(void *before)
 {
-	return be_confined() ? use_all(before) : CANNOT;
+	return be_confined(EPERM) ? use_all(before) : CANNOT;
+}
+
+static int use_denied(void *before)
+{
+	return be_confined(EACCES) ? use_all(before) : CANNOT;
 }
 
 static void test_filtered(int (*body)(void *), const char *what)
@@ -525,6 +532,7 @@ int main(void)
 	test_filtered(use_old, "without what is newer than Linux 4.9");
 	test_filtered(use_torn_table, "while mounts come and go, before 5.8");
 	test_filtered(use_confined, "with the newer calls refused by EPERM");
+	test_filtered(use_denied, "with the newer calls refused by EACCES");
 	ok(count_fds() == before, "no descriptor is left");
 	ok(where() == home, "at home");
 	return done();

@@ -320,7 +320,8 @@ static int strand(void *argument)
 	struct netns **ns = argument, *none = NULL;
 	int64_t guard = netns_enter(ns[0], fresh());
 	struct netns_discovery *found;
-	int32_t id, *ids;
+	struct netns_nsid *ids;
+	int32_t id;
 	uint64_t cookie;
 	int fds[2];
 	char *names;
@@ -365,9 +366,9 @@ static int strand(void *argument)
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_get_nsid(ns[1], &id, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_nsids(&ids, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_nsids(-1, -1, &ids, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_setup_exec(NULL, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_setup_exec(NULL, NULL, 0, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_sockets(ns, 2, AF_INET, SOCK_DGRAM, 0, fds, fresh()),
 		 ENOTRECOVERABLE, NETNS_STEP_CHECK_STRANDED, ""));

@@ -44,6 +44,9 @@ class Stage:
         self.ns = netns.new()
         self.other = netns.new()
         self.home = here()
+        self.number = 0
+        with contextlib.suppress(netns.KernelError):  # before Linux 5.14
+            self.number = self.ns.cookie
         self.fault: Fault | None = None
         self.link = f"net:[{self.ns.ino}]"
         self.taken = f"{self.name}-taken"
@@ -189,7 +192,7 @@ class Stage:
             path.touch()
 
     def setup_exec(self) -> None:
-        call(lib.netns_setup_exec, self.taken.encode())
+        call(lib.netns_setup_exec, self.taken.encode(), ffi.NULL, 0)
 
     def tour(self) -> None:
         with netns.tour() as t:
@@ -263,6 +266,9 @@ class Stage:
         gone = (errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM)
         return fault is not None and (fault.errno in gone or fault.call in quiet)
 
+    def discover_descriptors(self) -> None:
+        netns.discover(descriptors=True)
+
     def discover(self) -> None:
         listed = netns.discover()
         if not self.may_miss("statx", "fstatat"):
@@ -284,6 +290,22 @@ class Stage:
 
     def from_socket(self) -> None:
         netns.from_socket(self.socket).close()
+
+    def from_cookie(self) -> None:
+        cell = ffi.new("struct netns **")
+        try:
+            call(lib.netns_from_cookie, self.number, self.ns.ino, cell)
+        except netns.KernelError as error:
+            if self.fault is None and error.errno == errno.ENOSYS:
+                return  # before Linux 6.18
+            raise
+        lib.netns_unref(cell[0])
+
+    def from_descriptor(self) -> None:
+        cell = ffi.new("struct netns **")
+        for file in (self.ns, self.socket):
+            call(lib.netns_from_descriptor, os.getpid(), file.fileno(), cell)
+            lib.netns_unref(cell[0])
 
     def cookie(self) -> None:
         assert self.ns.cookie
@@ -378,10 +400,13 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
     "from_fd": ("nothing", "from_fd", "nothing"),
     "names": ("nothing", "names", "nothing"),
     "discover": ("nothing", "discover", "nothing"),
+    "discover, descriptors": ("nothing", "discover_descriptors", "nothing"),
     "identify": ("nothing", "identify", "nothing"),
     "pids": ("nothing", "pids", "nothing"),
     "attach": ("nothing", "attach", "clean"),
     "from_socket": ("nothing", "from_socket", "nothing"),
+    "from_cookie": ("nothing", "from_cookie", "nothing"),
+    "from_descriptor": ("nothing", "from_descriptor", "nothing"),
     "cookie": ("nothing", "cookie", "nothing"),
     "owner_uid": ("nothing", "owner_uid", "nothing"),
     "nsid": ("nothing", "nsid", "nothing"),
@@ -397,7 +422,7 @@ CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo[:5] =
 
 # Each process is some system calls more, and each pin of somebody else may be
 # one, so these have a host of few.
-SCANS = ("discover", "identify", "pids")
+SCANS = ("discover", "discover, descriptors", "identify", "pids")
 FEW = "NETNS_TESTS_WITH_FEW_PROCESSES"
 
 

@@ -197,6 +197,7 @@ def calls(ns: netns.NetNS, name: str) -> dict[str, Callable[[], object]]:
         "do": lambda: netns.do(name, here) == there(ns),
         "from_fd": lambda: same(netns.from_fd(ns.fileno()), ns),
         "from_pid": lambda: there(netns.from_pid(pid)) == here(),
+        "from_cookie": lambda: same(netns.from_cookie(ns.cookie), ns),
         "from_socket": lambda: of_socket(ns),
         "from_thread": lambda: there(netns.from_thread(tid)) == here(),
         "identify": lambda: netns.identify(pid) == [],
