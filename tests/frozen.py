@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROGRAM = """
 import asyncio
+import typing
 import netns
 
 async def body(host):
@@ -36,6 +37,11 @@ def main():
         fresh.take().close()
     netns.names(), netns.watch().close()
     netns.get_include()
+    assert typing.get_type_hints(netns.NetNS.do)
+    try:
+        netns.open("no such name")
+    except netns.NotFoundError as error:
+        assert isinstance(error, FileNotFoundError)
     print("every module was there")
 
 main()

@@ -1,42 +1,14 @@
-"""Beside gevent, eventlet, psutil, python-daemon and programs that freeze others."""
+"""Beside gevent, eventlet, psutil and python-daemon."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
 import netns
-
-PROGRAM = """
-import netns
-import asyncio, typing
-
-async def body(host):
-    return netns.current() != host
-
-with netns.pool(1) as pool, netns.watch(timeout=0) as changes:
-    list(changes)
-    ns = pool.take()
-assert ns.do(lambda host: netns.current() == ns)
-assert ns.do_in_thread(lambda host: netns.current() == ns)
-assert ns.run(["true"]).returncode == 0
-with ns.executor(1) as executor:
-    assert executor.submit(lambda: netns.current() == ns).result()
-ns.create_server(("127.0.0.1", 0)).close()
-netns.sockets([ns])[0].close()
-assert netns.discover()
-assert asyncio.run(ns.do_async(body))
-assert typing.get_type_hints(netns.NetNS.do)
-try:
-    netns.open("no such name")
-except FileNotFoundError as error:
-    ns.close()
-    print(type(error).__name__)
-"""
 
 GREEN = """
 import os, socket, subprocess, sys, threading
@@ -204,26 +176,3 @@ else:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "True True\n", done.stderr
-
-
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("module", "command"),
-    [
-        ("PyInstaller", ["PyInstaller", "--log-level", "ERROR", "--distpath", "out", "app.py"]),
-        ("cx_Freeze", ["cx_Freeze", "build", "--script", "app.py", "--build-exe", "out/app"]),
-    ],
-)
-def test_frozen(module: str, command: list[str], tmp_path: Path) -> None:
-    """Without a hint to the packer of what is imported late."""
-    needs(module)
-    (tmp_path / "app.py").write_text(PROGRAM)
-    place = Path(netns.__file__).parents[1]
-    code = f"import sys, runpy; sys.path.insert(0, {str(place)!r}); sys.argv = {command!r}; "
-    code += "runpy.run_module(sys.argv[0], run_name='__main__')"
-    made = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
-    done = subprocess.run([tmp_path / "out/app/app"], capture_output=True, text=True, cwd="/")
-    assert done.stdout == "NotFoundError\n", done.stderr
