@@ -47,7 +47,9 @@ static void handle_dealloc(PyObject *obj)
 {
 	struct handle *self = (struct handle *)obj;
 
-	if (self->ns) {
+	if (netns_is_closed(self->ns)) {
+		netns_unref(self->ns); /* only memory to free */
+	} else {
 		Py_BEGIN_ALLOW_THREADS netns_unref(self->ns);
 		Py_END_ALLOW_THREADS
 	}
