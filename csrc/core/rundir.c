@@ -175,15 +175,18 @@ static int open_rundir(struct place *place, enum place_use use,
 #define LOCK_PATIENCE 2000000 /* microseconds */
 #endif
 
-static _Thread_local int64_t interrupted_end; /* of a wait, or 0 */
+#define TRIED_AGAIN 100000 /* microseconds; after longer it is another wait */
+
+static _Thread_local struct {
+	int64_t at, end;
+} interrupted;
 
 static int64_t end_of_wait(void)
 {
-	int64_t now = sys_now(), end = interrupted_end;
+	int64_t now = sys_now();
 
-	interrupted_end = 0;
-	/* One of long ago was given up. */
-	return end > now - LOCK_PATIENCE ? end : now + LOCK_PATIENCE;
+	return now < interrupted.at + TRIED_AGAIN ? interrupted.end
+						  : now + LOCK_PATIENCE;
 }
 
 static int wait_for_lock(int fd)
@@ -197,7 +200,8 @@ static int wait_for_lock(int fd)
 			return -ETIMEDOUT;
 		ret = sys_sleep(sleep);
 		if (ret < 0) {
-			interrupted_end = end;
+			interrupted.at = sys_now();
+			interrupted.end = end;
 			return ret;
 		}
 		sleep = sleep * 2 < LOCK_SLEEP ? sleep * 2 : LOCK_SLEEP;
