@@ -60,7 +60,7 @@ FEATURES = {
     "listns": ("6.19", "not used"),
 }
 # The parts of the Python suite that touch the kernel most, within the time.
-TESTS = words("test_kernels test_nsid test_create test_handle test_discover test_switch")
+TESTS = words("test_kernels test_nsid test_tour")
 TOO_LONG = [
     "test_nsid.py::test_more_than_one_answer_holds",  # makes 600 namespaces
 ]
