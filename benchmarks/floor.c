@@ -262,6 +262,28 @@ static int64_t run_open(long count, long present)
 	return spent;
 }
 
+static int64_t run_from_pid(long count, long present)
+{
+	int64_t start, spent;
+	struct stat st;
+	char path[128];
+	int fd = -1;
+	long i;
+
+	(void)present;
+	CHECK(snprintf(path, sizeof(path), "/proc/%d/ns/net", getppid()) > 0);
+	start = now();
+	for (i = 0; i < count; i++) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || fstat(fd, &st))
+			break;
+		close(fd);
+	}
+	spent = now() - start;
+	CHECK(i == count && st.st_ino);
+	return spent;
+}
+
 static int64_t run_new(long count, long present)
 {
 	int64_t start, spent;
@@ -378,7 +400,17 @@ static int64_t run_delete(long count, long present)
 	return now() - start;
 }
 
-/* A child as `ip netns exec` gives it: a mount namespace, /sys of its own. */
+/* As `ip netns exec` has it: a mount namespace, /sys of its own. */
+static void set_up_or_exit(int fd)
+{
+	if (setns(fd, CLONE_NEWNET) || unshare(CLONE_NEWNS) ||
+	    mount("", "/", NULL, MS_SLAVE | MS_REC, NULL))
+		_exit(126);
+	umount2("/sys", MNT_DETACH); /* refused in user namespaces */
+	if (mount("floor", "/sys", "sysfs", 0, NULL))
+		_exit(126);
+}
+
 static int64_t run_run(long count, long present)
 {
 	char *const argv[] = { "true", NULL };
@@ -395,13 +427,7 @@ static int64_t run_run(long count, long present)
 	for (i = 0; i < count; i++) {
 		pid = vfork();
 		if (pid == 0) {
-			if (setns(fd, CLONE_NEWNET) || unshare(CLONE_NEWNS) ||
-			    mount("", "/", NULL, MS_SLAVE | MS_REC, NULL))
-				_exit(126);
-			umount2("/sys",
-				MNT_DETACH); /* refused in user namespaces */
-			if (mount("floor", "/sys", "sysfs", 0, NULL))
-				_exit(126);
+			set_up_or_exit(fd);
 			execvp(argv[0], argv);
 			_exit(127);
 		}
@@ -413,6 +439,38 @@ static int64_t run_run(long count, long present)
 	forget_home(&home);
 	close(fd);
 	return spent;
+}
+
+/* A child's end takes the mounts away, which is part of what they cost. */
+static int64_t spend_on_child(int fd, int with_mounts)
+{
+	int64_t start = now();
+	int status = 0;
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		if (with_mounts)
+			set_up_or_exit(fd);
+		_exit(0);
+	}
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	return now() - start;
+}
+
+/* What a command's child does before it, alone: one with it less one without. */
+static int64_t run_run_mounts(long count, long present)
+{
+	int64_t with = 0, without = 0;
+	int fd = open_name(target);
+	long i;
+
+	(void)present;
+	for (i = 0; i < count; i++) {
+		with += spend_on_child(fd, 1);
+		without += spend_on_child(fd, 0);
+	}
+	close(fd);
+	return with > without ? with - without : 0;
 }
 
 static int64_t run_discover(long count, long present)
@@ -439,11 +497,13 @@ int main(int argc, const char *argv[])
 		{ "sockets", run_sockets },
 		{ "current", run_current },
 		{ "open", run_open },
+		{ "from_pid", run_from_pid },
 		{ "new", run_new },
 		{ "create", run_create },
 		{ "create_delete", run_create_delete },
 		{ "delete", run_delete },
 		{ "run", run_run },
+		{ "run_mounts", run_run_mounts },
 		{ "discover", run_discover },
 		{ "threads1", run_threads1 },
 		{ "threads2", run_threads2 },

@@ -178,6 +178,20 @@ static int64_t run_open(long count, long present)
 	return now() - start;
 }
 
+static int64_t run_from_pid(long count, long present)
+{
+	pid_t pid = getppid();
+	struct netns *ns;
+	int64_t start = now();
+
+	(void)present;
+	for (long i = 0; i < count; i++) {
+		CHECK(netns_from_pid(pid, &ns, &error) == 0);
+		netns_unref(ns);
+	}
+	return now() - start;
+}
+
 static int64_t run_new(long count, long present)
 {
 	struct netns *ns;
@@ -292,6 +306,7 @@ int main(int argc, const char *argv[])
 		{ "sockets", run_sockets },
 		{ "current", run_current },
 		{ "open", run_open },
+		{ "from_pid", run_from_pid },
 		{ "new", run_new },
 		{ "create", run_create },
 		{ "create_delete", run_create_delete },

@@ -118,6 +118,11 @@ def sockets(count: int, present: int) -> int:
     return spent
 
 
+def from_pid(count: int, present: int) -> int:
+    pid = os.getppid()
+    return clock(count, lambda: netns.from_pid(pid).close())
+
+
 def create(name: str) -> None:
     netns.create(name).close()
 
@@ -207,6 +212,28 @@ def enter_steps(count: int, present: int) -> int:
     return asyncio.run(main())
 
 
+def do_async(count: int, present: int) -> int:
+    import asyncio
+
+    done = 0
+
+    async def body(host: netns.NetNS) -> None:
+        nonlocal done
+        done += 1
+        await asyncio.sleep(0)
+
+    async def main() -> int:
+        with netns.open(TARGET) as ns:
+            start = perf_counter_ns()
+            for _ in range(count):
+                await ns.do_async(body)
+            return perf_counter_ns() - start
+
+    spent = asyncio.run(main())
+    check(done == count, "every body ran")
+    return spent
+
+
 def bystander(count: int, present: int) -> int:
     import asyncio
 
@@ -261,6 +288,7 @@ OPERATIONS: dict[str, Operation] = {
     "sockets": sockets,
     "current": lambda count, present: clock(count, lambda: netns.current().close()),
     "open": lambda count, present: clock(count, lambda: netns.open(TARGET).close()),
+    "from_pid": from_pid,
     "new": lambda count, present: clock(count, lambda: netns.new().close()),
     "create": each("python", create, netns.delete),
     "create_delete": create_delete,
@@ -271,6 +299,7 @@ OPERATIONS: dict[str, Operation] = {
     "import": imports("import netns"),
     "step": steps,
     "enter_step": enter_steps,
+    "do_async": do_async,
     "bystander": bystander,
     "hand_off": hand_off,
     "beside": beside(do),

@@ -48,12 +48,14 @@ OPERATIONS = [
     Operation("socket", "`ns.socket()` and its `close()`"),
     Operation("current", "`current()` and `close()`"),
     Operation("open", "`open(name)` and `close()`"),
+    Operation("from_pid", "`from_pid(pid)` and `close()`"),
     Operation("wrap", "a `socket.socket` made of a descriptor, and its `detach()`"),
     Operation("new", "`new()` and `close()`", settled=True),
     Operation("create", "`create(name)`", settled=True),
     Operation("create_delete", "`create(name)` and `delete(name)`", settled=True),
     Operation("take", "`pool.take()`", pinned=False, settled=True, least=32, most=32),
     Operation("run", '`ns.run(["true"])`'),
+    Operation("run_mounts", "what `ns.run()` sets up, in a child that only ends"),
     Operation("import", "`import`"),
     Operation(
         "beside", "`ns.do(fn)` beside a computing thread", pinned=False, least=300, most=300
@@ -100,6 +102,7 @@ OPERATIONS = [
     Operation("hand_off", "`executor`: one job there and back", pinned=False),
     Operation("step", "`async with ns.enter()`: one step of a task"),
     Operation("enter_step", "`with ns.enter():` and one step of a task"),
+    Operation("do_async", "`await ns.do_async(fn)` of one step"),
     Operation("bystander", "one step of a task that is in no namespace, on the same loop"),
 ]
 
@@ -149,7 +152,10 @@ TARGETS: list[Target | Limit] = [
     at_most("sockets", 1.10, FLOOR, C),
     at_most("sockets", 1.10, FLOOR, beside=("wrap", PLAIN)),
     Target("sockets", 380, PYROUTE2),
+    at_most("open", 1.5, FLOOR, C),
     Target("open", 1, CNI),
+    at_most("from_pid", 1.5, FLOOR, C),
+    Target("from_pid", 1, CNI),
     at_most("new", 1.05, FLOOR),
     Target("new", 1.5, CNI),
     at_most("create", 1.10, FLOOR),
@@ -158,6 +164,9 @@ TARGETS: list[Target | Limit] = [
     Target("delete", 5, SINGLY),
     Limit("take", 15e-6),
     Target("take", 20, OURS, against_operation="new"),
+    at_most("run", 1.15, PLAIN, beside=("run_mounts", FLOOR)),
+    Target("run", 2.2, IP),
+    at_most("hand_off", 1.05, PLAIN),
     at_most("discover", 1.05, FLOOR),
     Target("discover", 10, LSNS),
     at_most("step", 1.1, OURS, other="enter_step"),

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -112,6 +113,16 @@ func main() {
 			start := time.Now()
 			for i := 0; i < count; i++ {
 				check(true, "Close", opened(target).Close())
+			}
+			return time.Since(start)
+		},
+		"from_pid": func(count, _ int) time.Duration {
+			of := fmt.Sprintf("/proc/%d/ns/net", os.Getppid())
+			start := time.Now()
+			for i := 0; i < count; i++ {
+				handle, err := ns.GetNS(of)
+				check(true, "GetNS", err)
+				check(true, "Close", handle.Close())
 			}
 			return time.Since(start)
 		},

@@ -21,6 +21,19 @@ def steps(count: int, present: int) -> int:
     return asyncio.run(main())
 
 
+def do_async(count: int, present: int) -> int:
+    async def body() -> None:
+        await asyncio.sleep(0)
+
+    async def main() -> int:
+        start = perf_counter_ns()
+        for _ in range(count):
+            await body()
+        return perf_counter_ns() - start
+
+    return asyncio.run(main())
+
+
 def hand_off(count: int, present: int) -> int:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(int).result()
@@ -40,6 +53,7 @@ serve(
         "wrap": wrap,
         "run": lambda count, present: clock(count, lambda: subprocess.run(["true"], check=True)),
         "step": steps,
+        "do_async": do_async,
         "hand_off": hand_off,
     }
 )

@@ -164,6 +164,16 @@ func main() {
 			}
 			return time.Since(start)
 		},
+		"from_pid": func(count, _ int) time.Duration {
+			pid := os.Getppid()
+			start := time.Now()
+			for i := 0; i < count; i++ {
+				handle, err := netns.GetFromPid(pid)
+				check(true, "GetFromPid", err)
+				handle.Close()
+			}
+			return time.Since(start)
+		},
 		"new": func(count, _ int) time.Duration {
 			return made(count, func(int) (netns.NsHandle, error) { return netns.New() },
 				func(int) {})
