@@ -184,6 +184,8 @@ def page(results: dict[str, Any]) -> str:
             parts += [f"{count} rounds.\n", table(head, rows(operation))]
         else:
             parts += ["Nobody has it.\n"]
+        failures = operation.get("failed", {}).items()
+        parts += ["".join(f"- {name} failed: {words}\n" for name, words in failures)]
     parts += [
         "## Targets\n",
         "Ratios are medians of the rounds' ratios, in brackets the middle half of them."
@@ -249,8 +251,11 @@ def write(places: Places) -> None:
     except ModuleNotFoundError as error:
         print(f"no plot: {error} (the extra `bench` has it)", file=sys.stderr)
     judgements = [row for target in TARGETS if (row := judged(target, results["operations"]))]
-    for operation, *rest in judgements:
-        print(operation.replace("`", ""), *rest, sep=" | ")
+    for title, *rest in judgements:
+        print(title.replace("`", ""), *rest, sep=" | ")
+    for operation in results["operations"].values():
+        for name, words in operation.get("failed", {}).items():
+            print(f"failed: {name}, {operation['title'].replace('`', '')}: {words}")
     for name, reason in results["absent"].items():
         print(f"absent: {name}: {reason}")
     print("written:", *(place for place in places if place.exists()))

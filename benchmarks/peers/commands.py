@@ -13,20 +13,24 @@ from time import perf_counter_ns
 from worker import TARGET, Operation, absent, check, clock, each, numbered, path, serve
 
 COMMAND = sys.argv[2]
-if shutil.which(COMMAND) is None:
-    absent(f"no {COMMAND} on the path")
+# The system's own: the package `nsenter` puts a command of that name into an environment.
+SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
+program = shutil.which(COMMAND, path=SYSTEM) or ""
+if not program:
+    absent(f"no {COMMAND} in {SYSTEM}")
 
 
-def call(*argv: str, text: str = "") -> str:
+def call(*args: str, text: str = "") -> str:
+    argv = [program, *args]
     return subprocess.run(argv, check=True, text=True, input=text, stdout=subprocess.PIPE).stdout
 
 
 def add(name: str) -> None:
-    call("ip", "netns", "add", name)
+    call("netns", "add", name)
 
 
 def remove(name: str) -> None:
-    call("ip", "netns", "delete", name)
+    call("netns", "delete", name)
 
 
 def create_delete(count: int, present: int) -> int:
@@ -35,21 +39,21 @@ def create_delete(count: int, present: int) -> int:
 
 def delete(count: int, present: int) -> int:
     lines = "".join(f"netns delete {name}\n" for name in numbered("doomed", present))
-    return clock(1, lambda: call("ip", "-batch", "-", text=lines))
+    return clock(1, lambda: call("-batch", "-", text=lines))
 
 
 def ip_run(count: int, present: int) -> int:
-    return clock(count, lambda: call("ip", "netns", "exec", TARGET, "true"))
+    return clock(count, lambda: call("netns", "exec", TARGET, "true"))
 
 
 def nsenter_run(count: int, present: int) -> int:
-    return clock(count, lambda: call("nsenter", f"--net={path(TARGET)}", "true"))
+    return clock(count, lambda: call(f"--net={path(TARGET)}", "true"))
 
 
 def lsns_discover(count: int, present: int) -> int:
     start = perf_counter_ns()
     for _ in range(count):
-        out = call("lsns", "-t", "net", "-n")
+        out = call("-t", "net", "-n")
     spent = perf_counter_ns() - start
     check(len(out.splitlines()) >= present, "every namespace was found")
     return spent
