@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 
+import against
+import contestants
+import limits
 import operations
 import race
 import report
@@ -43,8 +47,9 @@ pytestmark = pytest.mark.timeout(400)  # where Go is there it is compiled too
 def test_everybody_races_or_says_why_not(results: Any) -> None:
     values = [each["values"] for each in results["operations"].values()]
     racing = {name for each in values for name, times in each.items() if len(times) >= 2}
+    assert not [each["failed"] for each in results["operations"].values() if each["failed"]]
     assert racing.isdisjoint(results["absent"])
-    assert racing | set(results["absent"]) == set(race.CONTESTANTS)
+    assert racing | set(results["absent"]) == set(contestants.CONTESTANTS)
     assert all(results["absent"].values())
     assert all(time >= 0 for each in values for times in each.values() for time in times)
 
@@ -138,6 +143,127 @@ def test_the_plot_has_every_operation(places: report.Places, results: Any) -> No
     # A tick's label of several lines is a comment for each.
     lines = [line for each in timed for line in each["title"].replace("`", "").split(", ")]
     assert all(f"<!-- {line}" in drawn for line in lines)
+
+
+# Takes part in a race as any other: leaves a name behind, and ends as it is told to.
+FAILS = """
+import sys
+from pathlib import Path
+print("do", "enter", flush=True)
+left = Path("/run/netns/left")
+sys.stdin.readline()
+found = left.exists()
+left.touch()
+if sys.argv[2] == "nonsense":
+    print("soon")
+else:
+    print("the words of a command", file=sys.stderr)
+    raise ValueError(f"why it failed, {found}")
+"""
+RACE_OF_FAILURES = """
+import sys
+import contestants
+import race
+from operations import FLOOR, NSENTER, OURS
+kept = {name: contestants.CONTESTANTS[name] for name in (FLOOR, OURS, NSENTER)}
+contestants.CONTESTANTS.clear()
+contestants.CONTESTANTS.update(
+    fails=contestants.python(FAILS, "dies"),
+    nonsense=contestants.python(FAILS, "nonsense"),
+    missing=lambda build: contestants.Contestant("/no/such/program"),
+    ends=lambda build: contestants.Contestant("/bin/sh", "-c", "echo why >&2; exit 1"),
+    **kept,
+)
+sys.exit(race.main())
+"""
+
+
+def test_a_contestant_that_fails_does_not_end_the_race(tmp_path: Path) -> None:
+    """Nor does a lack of rights: it then races in a user namespace."""
+    fails, script, bin, to = (tmp_path / each for each in ("fails", "script", "bin", "to"))
+    fails.write_text(FAILS)
+    script.write_text(RACE_OF_FAILURES.replace("FAILS", repr(str(fails))))
+    bin.mkdir()
+    # As the package of that name puts one into an environment.
+    (bin / "nsenter").write_text("#!/bin/sh\nexit 9\n")
+    (bin / "nsenter").chmod(0o755)
+    path = f"{bin}:{os.environ['PATH']}"
+    run = subprocess.run(
+        # From Linux 5.12 on, mapping root's id takes the right to set file capabilities.
+        ["setpriv", "--bounding-set=-all,+setfcap"]
+        + [sys.executable, script, "--quick", "--only", "do", "enter", "run", "--to", to],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(race.__file__).parent), "PATH": path},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    results = json.loads((to / "results.json").read_text())
+    assert results["machine"]["rights"] == "root of a user namespace"
+    assert results["absent"]["ends"] == "failed: why"
+    assert "/no/such/program" in results["absent"]["missing"]
+    page = (to / "performance.md").read_text()
+    for key in ("do", "enter"):
+        each = results["operations"][key]
+        # What it left was taken away before the next operation.
+        words = "the words of a command; ValueError: why it failed, False"
+        assert each["failed"]["fails"] == words
+        assert "soon" in each["failed"]["nonsense"]
+        assert set(each["values"]) == {operations.FLOOR, operations.OURS}
+        assert f"- fails failed: {words}\n" in page
+    assert len(results["operations"]["run"]["values"][operations.NSENTER]) >= 2
+    assert "fails failed" in run.stdout
+
+
+def test_the_page_tells_kernel_and_processor(places: report.Places) -> None:
+    page = places.page.read_text()
+    assert f"kernel: {os.uname().sysname} {os.uname().release}; " in page
+    assert re.search(r"cpu model name: [^;]+", page)
+
+
+def test_two_trees_are_compared_by_row() -> None:
+    before = against.BEFORE
+    values = {
+        operations.OURS: [2.0, 4.0, 8.0],
+        before[operations.OURS]: [1.0, 2.0, 4.0],
+        operations.C: [1.0, 2.0, 1.0],
+    }
+    each = {
+        "title": "`a`",
+        "unit": "s",
+        "values": values,
+        "failed": {before[operations.C]: "no such call"},
+    }
+    shown = against.page("v1", {"quick": False, "operations": {"a": each}, "absent": {}})
+    assert "| a | 2 s | 4 s | 2 | 2–2 | slower |" in shown
+    assert f"| a, from C | {before[operations.C]} failed: no such call |" in shown
+
+
+class Paced(contestants.Contestant):
+    """Takes as long as it is said to."""
+
+    def __init__(self, *times: float) -> None:
+        self.times = list(times)
+
+    def spend(self, operation: operations.Operation, count: int, present: int) -> int:
+        return round(count * (self.times.pop(0) if len(self.times) > 1 else self.times[0]))
+
+
+@pytest.mark.parametrize("key", limits.LIMITS)
+def test_a_call_that_became_slower_is_told(
+    key: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limit = limits.LIMITS[key]
+    monkeypatch.setattr(limits, "LIMITS", {key: limit})
+    rest = [1e6 * limit[0] * 1.01] * limits.ROUNDS
+    for pace, met in ((rest, False), ([1e6 * limit[0] * 0.99], True), ([*rest, 1e6], True)):
+        racing = {operations.FLOOR: Paced(1e6), operations.OURS: Paced(*pace)}
+        assert limits.check(racing) is met
+    assert capfd.readouterr().out.count("SLOWER") == 3
+
+
+def test_no_call_has_become_half_as_slow_again() -> None:
+    run = subprocess.run([sys.executable, limits.__file__], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.timeout(90)
