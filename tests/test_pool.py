@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -209,48 +210,41 @@ def test_interrupted_takers(size: int) -> None:
     assert taken
 
 
-def test_an_interrupt_while_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_it_ends() -> None:
     """Those who wait for a namespace are told; no thread stays."""
-    new, caller = netns.new, threading.get_ident()
-    slow, busy, leaving, go = (threading.Event() for _ in range(4))
+    threads, before, hits = set(task_links()), descriptors(), 0
 
-    def slow_new() -> netns.NetNS:
-        if slow.is_set():
-            slow.clear()
-            busy.set()
-            leaving.wait(30)
-            time.sleep(0.2)
-            signal.pthread_kill(caller, signal.SIGINT)
-            go.wait(30)
-        return new()
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
 
-    monkeypatch.setattr("netns._pool.new", slow_new)
-    told: SimpleQueue[object] = SimpleQueue()
-
-    def wait() -> None:
+    def take_until_it_ends(pool: netns.Pool, told: SimpleQueue[object]) -> None:
         try:
             while True:
-                pools[0].take().close()
+                pool.take().close()
         except netns.ClosedError as error:
             told.put(error)
 
-    pools: list[netns.Pool] = []
-    takers = [threading.Thread(target=wait, daemon=True) for _ in range(3)]
+    def be_interrupted(told: SimpleQueue[object]) -> None:
+        with netns.pool(1) as pool:
+            for _ in range(3):
+                threading.Thread(target=take_until_it_ends, args=(pool, told), daemon=True).start()
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
+        signal.pause()
 
-    def be_interrupted() -> None:
-        with netns.pool(1) as entered:
-            pools.append(entered)
-            slow.set()
-            for taker in takers:
-                taker.start()
-            assert busy.wait(30)
-            leaving.set()
-
-    with pytest.raises(KeyboardInterrupt):
-        be_interrupted()
-    go.set()
-    for _ in takers:
-        told.get(timeout=30)
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(30):
+            told: SimpleQueue[object] = SimpleQueue()
+            with pytest.raises(InterruptedError) as caught:
+                be_interrupted(told)
+            hits += any(entry.name == "__exit__" for entry in caught.traceback)
+            for _ in range(3):
+                told.get(timeout=30)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert hits
+    assert all(ends(tid) for tid in set(task_links()) - threads)
+    assert descriptors() == before
 
 
 # Pools that an interrupt dropped between the end of __enter__ and the block.
