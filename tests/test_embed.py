@@ -126,7 +126,7 @@ def test_with_the_package(tmp_path: Path) -> None:
     cflags, libs = config("--cflags"), config("--libs")
     assert config("--cflags", "--libs") == cflags + libs
     told(built(tmp_path / "consumer", CONSUMER, *cflags, *libs))
-    assert subprocess.run(CONFIG, capture_output=True).returncode == 2
+    assert subprocess.run(CONFIG, capture_output=True).returncode == 1
 
 
 def test_in_an_extension_of_somebody_elses(tmp_path: Path) -> None:
