@@ -1,5 +1,7 @@
 """Container runtimes before, beside and after the library: who can remove whose pins.
 
+And containerd's pods on the network of examples/cni, as a kubelet makes them.
+
 Not in the default run: it starts containerd and podman, each in a mount and network
 namespace of its own, with an image that it makes itself of busybox. By `tox -e
 containers`, or `pytest tests/containers.py` as root. A tool that is missing is a skip
@@ -15,6 +17,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -28,6 +31,7 @@ import pytest
 import netns
 
 RUN = Path("/run/netns")
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples/cni"
 NOBODY = 65534
 PLUGINS = "/usr/lib/cni"
 NETWORK = {
@@ -55,16 +59,18 @@ class Containerd:
 
     needs = ("containerd", "ctr", "runc", "busybox")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, network: object = NETWORK, plugins: object = PLUGINS) -> None:
         import grpc
 
         self.socket = folder / "socket"
         (folder / "cni").mkdir()
-        (folder / "cni/test.conflist").write_text(json.dumps(NETWORK))
+        (folder / "cni/test.conflist").write_text(json.dumps(network))
         (folder / "config.toml").write_text(f"""
 version = 2
 root = "{folder}/root"
 state = "{folder}/state"
+[debug]
+level = "debug"
 [grpc]
 address = "{self.socket}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -75,7 +81,7 @@ disable_apparmor = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
 snapshotter = "native"
 [plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "{PLUGINS}"
+bin_dir = "{plugins}"
 conf_dir = "{folder}/cni"
 """)
         self.log = (folder / "log").open("w")
@@ -120,6 +126,28 @@ conf_dir = "{folder}/cni"
         """A field of a message of protocol buffers, shorter than 128 bytes."""
         assert len(data) < 128
         return bytes((number << 3 | 2, len(data))) + data
+
+    @staticmethod
+    def fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The fields of a message that are messages or text themselves."""
+        rest = iter(data)
+
+        def number() -> int:
+            byte = next(rest)
+            return byte if byte < 128 else (byte & 127) + (number() << 7)
+
+        for key in iter(lambda: next(rest, None), None):
+            size = number()
+            if key & 7 == 2:
+                yield key >> 3, bytes(next(rest) for _ in range(size))
+
+    def addresses(self, container: str) -> list[str]:
+        """Of a pod's status, as a kubelet asks for it: the first, then the others."""
+        answer = self.call("PodSandboxStatus", self.field(1, container.encode()))
+        status = dict(self.fields(answer))[1]
+        network = list(self.fields(dict(self.fields(status))[5]))
+        others = [dict(self.fields(each))[1] for number, each in network if number == 2]
+        return [each.decode() for each in (dict(network)[1], *others)]
 
     def call(self, method: str, message: bytes) -> bytes:
         call = self.channel.unary_unary(f"/runtime.v1.RuntimeService/{method}", None, None)
@@ -261,6 +289,70 @@ def scenario(runtime: Containerd | Podman) -> None:
     assert not left
 
 
+def pods(folder: Path) -> None:
+    """The plugin of examples/, installed as its README says, is the network of two pods."""
+    plugins = folder / "bin"
+    plugins.mkdir()
+    for each in ("host-local", "loopback"):
+        (plugins / each).symlink_to(Path(PLUGINS, each))
+    lines = (EXAMPLE / "plugin.py").read_text().splitlines()
+    program = plugins / "netns-link"
+    program.write_text("\n".join([f"#!{sys.executable} -I", *lines[1:], ""]))
+    program.chmod(0o755)
+    network = json.loads((EXAMPLE / "pods.conflist").read_text())
+    network["plugins"][0]["ipam"]["dataDir"] = str(folder / "data")
+
+    def held() -> list[str]:
+        files = (folder / "data/pods").glob("[0-9f]*")
+        return sorted(each.name for each in files)
+
+    def at_home(*words: str) -> str:
+        return tool("ip", *words)
+
+    found = at_home("-brief", "link"), set(Path("/var/lib/cni/results").glob("*"))
+    runtime = Containerd(folder, network, plugins)
+    try:
+        table = Table(runtime)
+        made = {name: table.start(name) for name in ("pod-a", "pod-b")}
+        places = {name: runtime.addresses(container) for name, container in made.items()}
+        for name, addresses in places.items():
+            print(f"{name}: {', '.join(addresses)}, by PodSandboxStatus")
+            assert [":" in address for address in addresses] == [False, True]
+        print(at_home("-brief", "address"), at_home("route"), at_home("-6", "route"), sep="\n")
+        assert held() == sorted(each for both in places.values() for each in both)
+        for one, other in (("pod-a", "pod-b"), ("pod-b", "pod-a")):
+            with (
+                netns.open(table.pins[made[one]]) as here,
+                netns.open(table.pins[made[other]]) as there,
+            ):
+                for family, address, seen in zip(
+                    (socket.AF_INET, socket.AF_INET6), places[other], places[one]
+                ):
+                    with (
+                        there.create_server((address, 0), family=family) as server,
+                        here.create_connection(server.getsockname()[:2], timeout=20) as client,
+                        server.accept()[0] as accepted,
+                    ):
+                        accepted.sendall(b"hello")
+                        assert client.recv(5) == b"hello"
+                        assert accepted.getpeername()[0] == seen
+                        print(f"{one} {seen} <- {other} {address}: hello")
+        # A kubelet may stop a pod as often as it likes.
+        runtime.call("StopPodSandbox", runtime.field(1, made["pod-a"].encode()))
+        for container in made.values():
+            table.stop(container)
+    finally:
+        runtime.close()
+        log = (folder / "log").read_text().splitlines()
+        told = ("cni setup", "cni result", "level=error")
+        print(*(line for line in log if any(each in line for each in told)), sep="\n")
+    assert held() == []
+    assert (at_home("-brief", "link"), set(Path("/var/lib/cni/results").glob("*"))) == found
+    assert at_home("route") == at_home("-6", "route") == ""
+    assert not any(RUN.iterdir())
+    print("left: no link, no route, no address, no result of libcni's, no name")
+
+
 def rootless(folder: Path) -> None:
     """A user's podman: its pin is in mount namespaces of its own, the file is everybody's."""
     cgroup, tun = Path("/sys/fs/cgroup"), Path("/dev/net")
@@ -342,6 +434,19 @@ def test_before_beside_and_after(name: str, propagation: str) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_pods_on_the_network_of_the_example() -> None:
+    if lacks := missing(*Containerd.needs, "ip"):
+        reason = f"not installed: {', '.join(lacks)}"
+        pytest.skip(reason)
+    if not Path(PLUGINS, "host-local").exists():
+        reason = f"not installed: {PLUGINS}/host-local (containernetworking-plugins)"
+        pytest.skip(reason)
+    pytest.importorskip("grpc")
+    pytest.importorskip("pyroute2")
+    run_alone("shared", "pods")
+
+
+@pytest.mark.timeout(300)
 def test_rootless_podman() -> None:
     if lacks := missing("podman", "crun", "slirp4netns", "setpriv", "busybox"):
         reason = f"not installed: {', '.join(lacks)}"
@@ -363,8 +468,8 @@ def folder() -> Iterator[Path]:
 
 if __name__ == "__main__":
     with folder() as where:
-        if sys.argv[1] == "rootless":
-            rootless(where)
+        if sys.argv[1] in ("pods", "rootless"):
+            {"pods": pods, "rootless": rootless}[sys.argv[1]](where)
         else:
             runtime = RUNTIMES[sys.argv[1]](where)
             try:
