@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     import _cffi_backend
 
     from . import (
+        _arguments,
         _asyncio,
         _cli,
         _config,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         _discover,
         _executor,
         _handle,
+        _names,
         _pool,
         _process,
         _socket,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         _threads,
         _types,
         _watch,
+        _words,
     )
 
 del TYPE_CHECKING, check_interpreter, exists, ffi, lib, sys
@@ -73,12 +76,12 @@ del TYPE_CHECKING, check_interpreter, exists, ffi, lib, sys
 _MODULES = {
     "_config": "get_include get_library_dir",
     "_create": "attach create delete new",
-    "_discover": "Discovery Found Holder check discover from_cookie identify is_netns names nsids"
-    " pids",
+    "_discover": "Discovery Found Holder check discover from_cookie identify is_netns nsids pids",
     "_errors": "ClosedError Error ExistsError InvalidTypeError InvalidValueError KernelError"
     " NotFoundError NotNamespaceError NotPermittedError OrderError RestoreError",
     "_executor": "Executor",
     "_handle": "NetNS current do from_fd from_pid from_socket from_thread open",
+    "_names": "names",
     "_native": "Guard Tour",
     "_pool": "Pool pool",
     "_socket": "sockets",

@@ -43,9 +43,6 @@ from ._discover import (
     is_netns as is_netns,
 )
 from ._discover import (
-    names as names,
-)
-from ._discover import (
     nsids as nsids,
 )
 from ._discover import (
@@ -108,6 +105,9 @@ from ._handle import (
 )
 from ._handle import (
     open as open,
+)
+from ._names import (
+    names as names,
 )
 from ._native import (
     Guard as Guard,

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import errno
 import io
-import json
 import os
-import shlex
-import shutil
-import signal
 import sys
-from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NoReturn
 
 import netns
 
 from ._call import call, directory, lib, native
-from ._discover import nsids_of
 from ._errors import step_text
-from ._threads import try_setup_exec
+from ._names import nsids_of
+from ._words import FAILED, REFUSED, WRONG, identifier, in_full, simple
+
+# Most of the time of a command is that of its imports: what only some commands need is
+# imported by these.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, NoReturn
+else:
+    import _signal as signal  # without the enumerations
 
 UNPRIVILEGED = "NETNS_DEMO_IN_USER_NAMESPACE"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
-# As ip has them: what is missing; a request of rtnetlink's; what can't be understood,
-# and a namespace that can't be entered.
-FAILED, REFUSED, WRONG = 1, 2, 255
 
 
 def shown(text: str) -> str:
@@ -48,6 +46,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def output(data: Any) -> None:
     """For programs: names that are no text are given as Python has them (surrogates)."""
+    import json
+
     json.dump(data, sys.stdout, indent=2)
     print()
 
@@ -82,9 +82,13 @@ class Ids:
 
     def __init__(self) -> None:
         self.error: netns.Error | None = None
+        try:
+            self.given = bool(nsids_of(None, None))
+        except netns.Error:
+            self.given = True  # perhaps; each is asked for its own
 
     def of(self, ns: netns.NetNS) -> int | None:
-        if self.error is None:
+        if self.given and self.error is None:
             try:
                 return ns.nsid
             except (netns.KernelError, netns.NotPermittedError) as error:
@@ -93,14 +97,18 @@ class Ids:
         return None
 
 
-def named(args: Namespace) -> Iterator[tuple[str, netns.NetNS]]:
+def named(args: Any) -> Iterator[tuple[str, netns.NetNS]]:
     """Each name with its namespace; one that is deleted meanwhile is left out."""
     for name in netns.names(rundir=args.rundir):
-        with contextlib.suppress(netns.NotFoundError), netns.open(name, rundir=args.rundir) as ns:
+        try:
+            ns = netns.open(name, rundir=args.rundir)
+        except netns.NotFoundError:
+            continue
+        with ns:
             yield name, ns
 
 
-def list_names(args: Namespace) -> int:
+def list_names(args: Any) -> int:
     ids = Ids()
     entries: list[dict[str, Any]] = [
         {"name": name, "id": ids.of(ns), "ino": ns.ino} for name, ns in named(args)
@@ -113,7 +121,7 @@ def list_names(args: Namespace) -> int:
     return 0
 
 
-def add(args: Namespace) -> int:
+def add(args: Any) -> int:
     try:
         netns.create(args.name, rundir=args.rundir).close()
     except netns.ExistsError:
@@ -121,7 +129,7 @@ def add(args: Namespace) -> int:
     return 0
 
 
-def attach(args: Namespace) -> int:
+def attach(args: Any) -> int:
     try:
         netns.attach(args.name, args.pid, rundir=args.rundir).close()
     except netns.ExistsError:
@@ -129,7 +137,7 @@ def attach(args: Namespace) -> int:
     return 0
 
 
-def delete(args: Namespace) -> int:
+def delete(args: Any) -> int:
     if args.all == bool(args.target):
         return usage("delete takes either names and paths, or --all")
     if not args.all:
@@ -147,7 +155,7 @@ def delete(args: Namespace) -> int:
     return 0
 
 
-def identify(args: Namespace) -> int:
+def identify(args: Any) -> int:
     names = netns.identify(os.getpid() if args.pid is None else args.pid, rundir=args.rundir)
     if args.json:
         output(names)
@@ -156,7 +164,7 @@ def identify(args: Namespace) -> int:
     return 0
 
 
-def pids(args: Namespace) -> int:
+def pids(args: Any) -> int:
     found = netns.pids(args.target, rundir=args.rundir)
     if args.json:
         output(found)
@@ -166,7 +174,7 @@ def pids(args: Namespace) -> int:
     return 0
 
 
-def discover(args: Namespace) -> int:
+def discover(args: Any) -> int:
     found = netns.discover(descriptors=args.descriptors, rundir=args.rundir)
     if args.json:
         namespaces = [
@@ -206,20 +214,24 @@ def discover(args: Namespace) -> int:
     return 0
 
 
-def watch(args: Namespace) -> int:
+def watch(args: Any) -> int:
+    import json
+
+    # As ip says it.
+    words = {"appeared": "add", "disappeared": "delete"} if args.verb == "monitor" else {}
     with netns.watch(timeout=args.timeout, rundir=args.rundir) as changes:
         for change in changes:
             if args.json:
                 print(json.dumps(change._asdict()), flush=True)
             else:
-                print(args.words.get(change.kind, change.kind), shown(change.name), flush=True)
+                print(words.get(change.kind, change.kind), shown(change.name), flush=True)
     return 0
 
 
 # Ids
 
 
-def set_id(args: Namespace) -> int:
+def set_id(args: Any) -> int:
     with netns.open(args.name, rundir=args.rundir) as ns:
         try:
             ns.nsid = -1 if args.id == "auto" else int(args.id)
@@ -244,10 +256,10 @@ def filters(words: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def list_ids(args: Namespace) -> int:
+def list_ids(args: Any) -> int:
     try:
         wanted = filters(args.filter)
-    except (ValueError, argparse.ArgumentTypeError) as error:
+    except ValueError as error:
         usage(str(error))
         return WRONG
     target, only = wanted.get("target-nsid"), wanted.get("nsid")
@@ -305,6 +317,8 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
     """Go inside for good, set up /sys and /etc as `ip netns exec`, and become the command."""
     with ns:
         move_in(ns)
+    from ._threads import try_setup_exec
+
     for left_out in try_setup_exec(name):
         warn(f"left as it was: {left_out}")
     try:
@@ -315,6 +329,8 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
+            import shutil
+
             # A script that names no interpreter is the shell's, as for execvp(3).
             os.execv("/bin/sh", ["sh", shutil.which(command[0]) or command[0], *command[1:]])
     except OSError as error:
@@ -322,7 +338,7 @@ def become(ns: netns.NetNS, name: str | None, command: list[str]) -> int:
         return NOT_FOUND if error.errno == errno.ENOENT else NOT_EXECUTABLE
 
 
-def execute(args: Namespace) -> int:
+def execute(args: Any) -> int:
     command = [*args.command]
     if command[:1] == ["--"]:
         command.pop(0)
@@ -398,7 +414,7 @@ class Children:
         return status if status >= 0 else 128 - status
 
 
-def execute_in_all(args: Namespace, command: list[str]) -> int:
+def execute_in_all(args: Any, command: list[str]) -> int:
     """One after the other, until a signal ends it; the first status that is not 0."""
     status = 0
     names = netns.names(rundir=args.rundir)
@@ -434,7 +450,9 @@ def usage(message: str) -> int:
 # The rest
 
 
-def demo(args: Namespace) -> int:
+def demo(args: Any) -> int:
+    import shutil
+
     try:
         from pyroute2 import IPRoute, NetlinkError
     except ImportError:
@@ -483,9 +501,11 @@ def demo(args: Namespace) -> int:
     return int(not came)
 
 
-def config(args: Namespace) -> int:
+def config(args: Any) -> int:
     if not (args.cflags or args.libs):
         return usage("config takes --cflags, --libs or both")
+    import shlex
+
     cflags = [f"-I{netns.get_include()}"] * args.cflags
     libs = [f"-L{netns.get_library_dir()}", "-lnetns", "-pthread"] * args.libs
     print(shlex.join(cflags + libs))
@@ -494,7 +514,6 @@ def config(args: Namespace) -> int:
 
 # Completion
 
-COMPLETE_NAMES = {"bash": "_netns_complete_names", "zsh": "_netns_complete_names"}
 PREAMBLE = {
     "bash": """
 _netns_complete_names() { compgen -W "$(netns list 2>/dev/null | cut -d' ' -f1)" -- "$1"; }
@@ -505,193 +524,44 @@ _netns_complete_names() { compadd -- ${(f)"$(netns list 2>/dev/null | cut -d' ' 
 }
 
 
-def names_complete(action: argparse.Action) -> None:
-    """Lets shtab complete an argument with the names that there are."""
-    action.complete = COMPLETE_NAMES  # type: ignore[attr-defined]
+def print_help(args: Any) -> int:
+    from ._arguments import parser
+
+    print(parser().format_help(), end="")
+    return 0
 
 
-def completion(args: Namespace) -> int:
+def completion(args: Any) -> int:
     try:
         import shtab
     except ImportError:
         return refused("completion needs shtab: python3 -m pip install 'pynetns[completion]'")
+    from ._arguments import parser
+
     print(shtab.complete(parser(), args.shell, preamble=PREAMBLE[args.shell]))
     return 0
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        understood = not message.startswith(("argument NAME", "argument ID", "argument COMMAND"))
-        self.exit(FAILED if understood else WRONG, f"{self.prog}: {message}\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    top = Parser(
-        prog="netns",
-        description="Make, name, find and enter Linux network namespaces. The names are those"
-        " of ip netns.",
-        epilog="netns COMMAND --help describes the arguments of a command; so does netns(1).",
-    )
-    top.add_argument(
-        "--version", action="version", version=netns.__version__, help="print the version"
-    )
-    top.add_argument(
-        "--rundir",
-        metavar="DIR",
-        help="the directory that has the names (default: $NETNS_RUN_DIR; else, for users,"
-        " $XDG_RUNTIME_DIR/netns and then /run/netns; else /run/netns)",
-    )
-    choices = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int], text: str, json: bool = False
-    ) -> argparse.ArgumentParser:
-        made = choices.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        made.set_defaults(run=run)
-        if json:
-            made.add_argument("--json", action="store_true", help="print JSON")
-        return made
-
-    for name in ("list", "show", "lst"):
-        command(name, list_names, "list the named namespaces and their ids", json=True)
-
-    made = command("list-id", list_ids, "list the ids that the current namespace gave", json=True)
-    made.add_argument(
-        "filter",
-        metavar="[target-nsid ID] [nsid ID]",
-        nargs="*",
-        help="list those that the namespace with this id gave; list this id alone",
-    )
-
-    def print_help(args: Namespace) -> int:
-        print(top.format_help(), end="")
-        return 0
-
-    command("help", print_help, "print this help")
-
-    made = command("add", add, "create a namespace with a name")
-    made.add_argument("name", metavar="NAME", type=a_name, help="the new name")
-
-    made = command("attach", attach, "give the namespace of a process a name")
-    made.add_argument("name", metavar="NAME", type=a_name, help="the new name")
-    made.add_argument("pid", metavar="PID", type=int, help="the process")
-
-    made = command("delete", delete, "remove names; a namespace ends with its last user")
-    made.add_argument("--all", action="store_true", help="remove every name")
-    names_complete(
-        made.add_argument(
-            "target", metavar="NAME|PATH", type=a_target, nargs="*", help="what to remove"
-        )
-    )
-
-    made = command("exec", execute, "run a command in a namespace")
-    made.add_argument("--all", action="store_true", help="run it in each named namespace in turn")
-    made.add_argument(
-        "--new", action="store_true", help="run it in a new namespace, which ends with it"
-    )
-    made.add_argument(
-        "--pid", metavar="PID", type=int, help="run it in the namespace of this process"
-    )
-    made.add_argument(
-        "command",
-        metavar="[NAME|PATH] COMMAND ARG ...",
-        nargs=argparse.REMAINDER,
-        help="the namespace, unless an option chooses it, and the command",
-    )
-
-    made = command("identify", identify, "print the names of a process's namespace", json=True)
-    made.add_argument(
-        "pid", metavar="PID", type=int, nargs="?", help="the process (default: this one)"
-    )
-
-    made = command("pids", pids, "list the processes in a namespace", json=True)
-    names_complete(
-        made.add_argument("target", metavar="NAME|PATH", type=a_target, help="the namespace")
-    )
-
-    made = command(
-        "discover", discover, "list every namespace of this host, named or not", json=True
-    )
-    made.add_argument(
-        "--descriptors",
-        action="store_true",
-        help="list also those that only a descriptor, a socket or a mount elsewhere holds",
-    )
-
-    theirs = {"appeared": "add", "disappeared": "delete"}
-    for name, words in (("monitor", theirs), ("watch", {})):
-        made = command(name, watch, "report names as they appear and disappear", json=True)
-        made.add_argument(
-            "--timeout",
-            metavar="SECONDS",
-            type=float,
-            help="end when nothing has changed for so long (default: never)",
-        )
-        made.set_defaults(words=words)
-
-    made = command("set", set_id, "give a namespace an id, as seen from the current one")
-    names_complete(
-        made.add_argument("name", metavar="NAME|PATH", type=a_target, help="the namespace")
-    )
-    made.add_argument(
-        "id", metavar="ID|auto", type=identifier, help="a number from 0, or auto for any free one"
-    )
-
-    command("demo", demo, "add a link in a new namespace, and come home")
-
-    made = command("config", config, "print compiler options for a C program that uses netns")
-    made.add_argument("--cflags", action="store_true", help="print the options to compile")
-    made.add_argument("--libs", action="store_true", help="print the options to link")
-
-    made = command("completion", completion, "print a script that completes netns in a shell")
-    made.add_argument("shell", choices=("bash", "zsh"), help="the shell")
-    return top
-
-
-def a_name(text: str) -> str:
-    if not 0 < len(os.fsencode(text)) < 256 or "/" in text or text in (".", ".."):
-        raise argparse.ArgumentTypeError(f"not a name: {text!r}")
-    return text
-
-
-def a_target(text: str) -> str:
-    return text if "/" in text else a_name(text)
-
-
-def identifier(text: str, auto: bool = True) -> str:
-    if auto and text == "auto":
-        return text
-    try:
-        number = int(text, 0)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**31 or not text.isascii() or "_" in text:
-        raise argparse.ArgumentTypeError("a number from 0, or auto" if auto else "a number from 0")
-    return str(number)
-
-
-# As ip has them: the first one that begins so.
-COMMANDS = (
-    *("list", "show", "lst", "list-id", "help", "add", "set", "delete", "identify", "pids"),
-    *("exec", "monitor", "attach", "discover", "watch", "demo", "config", "completion"),
-)
-
-
-def in_full(words: Sequence[str]) -> list[str]:
-    """The command line with its command's whole name; without any, that of ``list``."""
-    before, rest = [], [*words]
-    while rest and rest[0].startswith("--") and rest[0] != "--":
-        before.append(rest.pop(0))
-        if before[-1] == "--rundir" and rest:
-            before.append(rest.pop(0))
-    if rest[:1] == ["--"]:
-        rest.pop(0)
-    if rest and rest[0] not in COMMANDS:
-        rest[0] = next((c for c in COMMANDS if rest[0] and c.startswith(rest[0])), rest[0])
-    if rest or {"--version", "--help"} & {*before}:
-        return [*before, *rest]
-    return [*before, "list"]
+RUN = {
+    "list": list_names,
+    "show": list_names,
+    "lst": list_names,
+    "list-id": list_ids,
+    "help": print_help,
+    "add": add,
+    "set": set_id,
+    "delete": delete,
+    "identify": identify,
+    "pids": pids,
+    "exec": execute,
+    "monitor": watch,
+    "attach": attach,
+    "discover": discover,
+    "watch": watch,
+    "demo": demo,
+    "config": config,
+    "completion": completion,
+}
 
 
 def main() -> int:
@@ -706,10 +576,14 @@ def main() -> int:
     if out is None:  # it is closed: whether anything is printed tells whether that matters
         out = sys.stdout = io.StringIO()
     try:
-        args = parser().parse_args(words)
+        args = simple(words)
+        if args is None:
+            from ._arguments import parser
+
+            args = parser().parse_args(words)
         if args.rundir is not None and not os.path.isdir(args.rundir):
             return usage(f"--rundir: there is no directory {args.rundir!r}")
-        status: int = args.run(args)
+        status: int = RUN[args.verb](args)
         out.flush()
         if isinstance(out, io.StringIO) and out.getvalue():
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -720,6 +594,8 @@ def main() -> int:
         return REFUSED if error.step in asked else FAILED
     except OSError as error:
         print(f"netns: standard output: {error.strerror}", file=sys.stderr)
+        import contextlib
+
         with contextlib.suppress(OSError):  # or the interpreter tries again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import netns
+from netns import _arguments, _words
 from support import RUN, here, refusing, unshare_run_directory
 
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
@@ -809,3 +811,31 @@ def test_a_program_with_capabilities_of_its_own_says_that_it_ignores(tmp_path: P
     if "netns" not in done.stderr:
         pytest.skip(f"that Python does not start elsewhere: {done.stderr}")
     assert "do not use it: 'NETNS_RUN_DIR'" in done.stderr
+
+
+def test_a_line_read_without_argparse_means_what_argparse_makes_of_it() -> None:
+    words = ["--json", "--all", "--new", "--pid", "--", "-h", "-", "", "a", "b/c", ".", "1", "-1"]
+    reference = _arguments.parser()
+    for verb, count in product([*_words.COMMANDS, "nonsense"], range(4)):
+        for rest in product(words, repeat=count) if count < 3 or verb == "exec" else ():
+            args = _words.simple([verb, *rest])
+            if args is not None:
+                made = vars(reference.parse_args([verb, *rest]))
+                assert {name: getattr(args, name) for name in made} == made
+
+
+@pytest.mark.parametrize("words", [["list"], ["add", "a"], ["delete", "a"], ["exec", "a", "-x"]])
+def test_the_commonest_lines_are_read_without_argparse(words: list[str]) -> None:
+    assert _words.simple(words) is not None
+
+
+def test_a_list_imports_little() -> None:
+    code = "import sys\nfrom netns._cli import main\nmain()\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}\n{code}", "list"],
+        capture_output=True,
+        text=True,
+    )
+    heavy = {"argparse", "enum", "json", "re", "shutil", "signal", "socket", "threading", "typing"}
+    assert done.returncode == 0, done.stderr
+    assert heavy.isdisjoint(done.stderr.split())
