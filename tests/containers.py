@@ -404,9 +404,10 @@ def missing(*tools: str) -> list[str]:
 
 
 def run_alone(*words: str) -> None:
-    """This file as a program, with a /run, mounts and a network of its own."""
+    """This file as a program, with a /run, CNI's files, mounts and a network of its own."""
     alone = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    script = 'mount -t tmpfs none /run; mount --make-"$1" /run; shift; exec "$@"'
+    script = 'mount -t tmpfs none /run; mount --make-"$1" /run; shift; '
+    script += 'mkdir -p /var/lib/cni; mount -t tmpfs none /var/lib/cni; exec "$@"'
     told = subprocess.run(
         [*alone, "sh", "-ec", script, "sh", *words[:1], sys.executable, __file__, *words[1:]],
         stdout=subprocess.PIPE,
