@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -129,6 +130,51 @@ def create(name: str) -> None:
 
 def create_delete(count: int, present: int) -> int:
     return clock(count, lambda: create("python"), lambda: netns.delete("python"))
+
+
+def agents(rundirs: list[str | None], count: int) -> int:
+    """Processes, one in each run directory, which share the count; started together."""
+    share = -(-count // len(rundirs))
+    reader, writer = os.pipe()
+    pids = []
+    for rundir in rundirs:
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            status = 1
+            try:
+                os.close(writer)
+                os.read(reader, 1)
+                name = f"python-{os.getpid()}"
+                for _ in range(share):
+                    netns.create(name, rundir=rundir).close()
+                    netns.delete(name, rundir=rundir)
+                status = 0
+            finally:
+                os._exit(status)
+    os.close(reader)
+    start = perf_counter_ns()
+    os.close(writer)
+    statuses = [os.waitpid(pid, 0)[1] for pid in pids]
+    spent = perf_counter_ns() - start
+    check(not any(statuses), "every process did its share")
+    return spent * count // (share * len(rundirs))
+
+
+def create_one(count: int, present: int) -> int:
+    return agents([None], count)
+
+
+def create_two(count: int, present: int) -> int:
+    return agents([None, None], count)
+
+
+def create_apart(count: int, present: int) -> int:
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        spent = agents([one, other], count)
+        for directory in (one, other):
+            # What creators need to be mounted on themselves, as ip has it.
+            subprocess.run(["umount", directory], stderr=subprocess.DEVNULL)
+        return spent
 
 
 def delete(count: int, present: int) -> int:
@@ -292,6 +338,9 @@ OPERATIONS: dict[str, Operation] = {
     "new": lambda count, present: clock(count, lambda: netns.new().close()),
     "create": each("python", create, netns.delete),
     "create_delete": create_delete,
+    "create_one": create_one,
+    "create_two": create_two,
+    "create_apart": create_apart,
     "delete": delete,
     "take": take,
     "run": run,

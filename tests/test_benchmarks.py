@@ -19,6 +19,7 @@ import pytest
 
 import against
 import contestants
+import first
 import limits
 import operations
 import race
@@ -264,6 +265,15 @@ def test_a_call_that_became_slower_is_told(
 def test_no_call_has_become_half_as_slow_again() -> None:
     run = subprocess.run([sys.executable, limits.__file__], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_first_call_is_made() -> None:
+    run = subprocess.run([sys.executable, first.__file__, "1"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for call in first.CALLS:
+        assert re.search(
+            rf"^\| `{re.escape(call)}` \| [\d.]+ .s \| [\d.]+ .s \|$", run.stdout, re.M
+        )
 
 
 @pytest.mark.timeout(90)
