@@ -603,7 +603,8 @@ void netns_free(void *block);
 #define NETNS_THREADS	4 /* the other threads too; includes NETNS_PROCESSES */
 #define NETNS_DESCRIPTORS 8 /* what else holds any; includes NETNS_THREADS */
 
-#define NETNS_MOUNT_IDS 16 /* with NETNS_PINS: fill mounts */
+/* With NETNS_PINS: fill mounts, one for each name, then the run directory's. */
+#define NETNS_MOUNT_IDS 16
 
 /* What holds a namespace that no path and no task leads to. */
 enum netns_holder_kind {
@@ -639,7 +640,7 @@ struct netns_discovery {
 	uint32_t texts_size;	/* bytes in texts */
 	uint32_t ids_count;	/* numbers in ids */
 	uint64_t holders_count; /* in holders */
-	uint64_t mounts_count;	/* in mounts: the names, with NETNS_MOUNT_IDS */
+	uint64_t mounts_count;	/* in mounts, with NETNS_MOUNT_IDS */
 	struct netns_found *found;
 	struct netns_holder *holders;
 	uint64_t

@@ -300,10 +300,20 @@ def _add_names(result: Discovery, pins: dict[str, Pin]) -> None:
 
 
 class Pin(NamedTuple):
-    """What has a name: a namespace and the mount of it, which is never the same again."""
+    """What has a name: a namespace, the mount of it, and that of the run directory."""
 
     ino: int
     mount: int
+    below: int
+
+    def is_as(self, other: Pin) -> bool:
+        """Whether the name has what it had.
+
+        A mount is never the same again; but where the run directory is mounted
+        anew, with all that is in it, so is each name.
+        """
+        same = self.mount == other.mount or self.below != other.below
+        return self.ino == other.ino and same
 
 
 def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:
@@ -311,11 +321,12 @@ def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:
     found: dict[str, Pin] = {}
     for where in reversed(directories(rundir)):
         block = scan(lib.NETNS_PINS | lib.NETNS_MOUNT_IDS, where)
-        mounts = iter(ffi.unpack(block.mounts, block.mounts_count))
+        *mounts, below = ffi.unpack(block.mounts, block.mounts_count)
+        mount = iter(mounts)
         strings = iter(texts(block))
         for ino, named, paths, *_ in entries(block):
             for name in islice(strings, named):
-                found[name] = Pin(ino, next(mounts))
+                found[name] = Pin(ino, next(mount), below)
             for _ in islice(strings, paths):
                 pass
     return found

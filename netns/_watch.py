@@ -149,16 +149,9 @@ class Watch:
         self._look_at_links()
         now = pinned(self._rundir)
         before, changes = self._state
-        gone = [
-            Change("disappeared", name)
-            for name, pin in sorted(before.items())
-            if now.get(name) != pin
-        ]
-        come = [
-            Change("appeared", name)
-            for name, pin in sorted(now.items())
-            if before.get(name) != pin
-        ]
+        kept = {name for name in before.keys() & now if now[name].is_as(before[name])}
+        gone = [Change("disappeared", name) for name in sorted(before.keys() - kept)]
+        come = [Change("appeared", name) for name in sorted(now.keys() - kept)]
         self._state = (now, changes + gone + come)
         self._unseen = False
 

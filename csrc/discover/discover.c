@@ -104,33 +104,38 @@ static void fill_block(const struct holders *holders,
 	}
 }
 
+static uint64_t mount_id(int dir, const char *path)
+{
+	struct sys_statx sx = { 0 };
+
+	return sys_locate_unique(dir, path, &sx) < 0 ? 0 : sx.mnt_id;
+}
+
 /*
  * The ids of the mounts at the names. A name that is given to another namespace
- * has another mount, while its inode number may be the one before.
+ * has another mount, while its inode number may be the one before. All have
+ * other mounts where the run directory has: so its own is the last.
  */
 static int fill_mounts(const struct holders *holders, const char *rundir,
 		       struct netns_discovery *made)
 {
 	char path[NETNS_PATH_SIZE];
-	struct sys_statx sx;
 	uint64_t *mount = made->mounts;
 	size_t i;
-	int dir, ret = 0;
+	int dir;
 
 	if (!made->mounts_count)
 		return 0;
 	dir = netns__rundir_open(path, rundir, O_PATH, NULL);
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
-	for (i = 0; i < holders->count && ret != -ENOMEM; i++) {
-		if (holders->held[i].kind != HOLDER_NAME)
-			continue;
-		sx = (struct sys_statx) { 0 };
-		ret = sys_locate_unique(dir, holders->held[i].text, &sx);
-		*mount++ = ret < 0 ? 0 : sx.mnt_id;
+	for (i = 0; i < holders->count; i++) {
+		if (holders->held[i].kind == HOLDER_NAME)
+			*mount++ = mount_id(dir, holders->held[i].text);
 	}
+	*mount = mount_id(dir, ".");
 	sys_close(dir);
-	return ret == -ENOMEM ? ret : 0;
+	return 0;
 }
 
 /* One block, so that one netns_free() frees all of it. */
@@ -145,7 +150,9 @@ static int make_block(struct holders *holders, const struct scan *scan,
 	netns__holders_sort(holders);
 	drop_further_holders(holders);
 	count_holders(holders, &sum);
-	if (!(scan->what & NETNS_MOUNT_IDS))
+	if (scan->what & NETNS_MOUNT_IDS)
+		sum.mounts_count++; /* the run directory's */
+	else
 		sum.mounts_count = 0;
 	made = sys_alloc(sizeof(*made) + sum.count * sizeof(*made->found) +
 			 sum.mounts_count * sizeof(*made->mounts) +
