@@ -627,6 +627,7 @@ struct netns_holder {
  */
 struct netns_found {
 	uint64_t ino;
+	uint64_t cookie; /* for netns_from_cookie(); 0: not known */
 	uint32_t names, paths, pids, threads, holders; /* how many */
 	uint32_t first_text;			       /* offset in texts */
 	uint32_t first_id;			       /* index in ids */
@@ -663,11 +664,14 @@ struct netns_discovery {
  * /dev/net/tun or a mount in another mount namespace holds. Holders are listed
  * of namespaces that neither paths nor tasks lead to. To see a socket's
  * namespace, its descriptor is copied for a moment: Linux 5.6, and the rights
- * to do so (PTRACE_MODE_ATTACH, CAP_NET_ADMIN). Not found are namespaces held
- * by descriptors that are on their way through a socket, by io_uring's, by a
- * mount namespace without a process and by a device's move; and those of
- * processes that /proc does not show: in other pid namespaces, or hidden by
- * its hidepid option.
+ * to do so (PTRACE_MODE_ATTACH, CAP_NET_ADMIN). Linux 6.19 itself lists those
+ * that a task, a descriptor or a mount holds, wherever it is, to a caller of the
+ * first pid namespace with CAP_SYS_ADMIN: they are found, without a holder if
+ * none is seen, and all have their cookie. Else not found are namespaces held
+ * by descriptors that are on their way through a socket, by io_uring's, and by
+ * a mount namespace without a process; and those of processes that /proc does
+ * not show: in other pid namespaces, or hidden by its hidepid option. Sockets
+ * of these, or on their way, and a device's move never count for the list.
  *
  * Processes that end meanwhile are skipped; those that may not be looked at are
  * counted in hidden. The scan is no snapshot: a thread that moves meanwhile may
@@ -682,7 +686,7 @@ struct netns_discovery {
  * them.
  * Privilege: PTRACE_MODE_READ over processes (CAP_SYS_PTRACE), see ptrace(2).
  * Source: proc_pid_ns(5), proc_pid_mountinfo(5); statx(2) with STATX_MNT_ID
- * from Linux 5.8.
+ * from Linux 5.8; listns(2) from 6.19.
  */
 int netns_discover(const char *rundir, int what,
 		   struct netns_discovery **discovery, struct netns_error *err);

@@ -67,7 +67,7 @@ def held_by(found: netns.Found) -> str:
         )
     if found.pids or found.threads:
         return f"pid {numbers(found.pids)}" if found.pids else f"thread {numbers(found.threads)}"
-    return "(a mount that another one covers)"
+    return "(nothing in sight, as a mount that another one covers)"
 
 
 # Names

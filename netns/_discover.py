@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from _struct import iter_unpack
-from errno import ENOENT
+from errno import ENOENT, ENOSYS
 from itertools import islice
 from typing import NamedTuple
 
@@ -59,7 +59,9 @@ class Found:
             `Holder`); only with ``descriptors``.
 
     It keeps nothing alive: use `open` for a handle. Without paths, pids,
-    threads and holders it is held by a mount that another one covers.
+    threads and holders it is held by a mount that another one covers or, with
+    ``descriptors``, by nothing in sight: by a descriptor that is on its way
+    through a socket, say.
     """
 
     __slots__ = (
@@ -79,6 +81,7 @@ class Found:
         pids: tuple[int, ...],
         threads: tuple[int, ...],
         holders: tuple[Holder, ...] = (),
+        cookie: int = 0,
     ) -> None:
         self.dev = dev
         self.ino = ino
@@ -87,9 +90,11 @@ class Found:
         self.pids = pids
         self.threads = threads
         self.holders = holders
+        if cookie:
+            self._cookie = cookie
 
     def open(self) -> NetNS:
-        """A handle on it, by whatever holds it still.
+        """A handle on it, by whatever holds it still, or by its cookie.
 
         Returns:
             A handle; its `path` tells how it was got.
@@ -116,6 +121,15 @@ class Found:
             if (ns.dev, ns.ino) == (self.dev, self.ino):
                 return ns
             ns.close()
+        cookie = getattr(self, "_cookie", None)
+        if cookie:
+            try:
+                return opened(lib.netns_from_cookie, cookie, self.ino)
+            except NotFoundError:
+                pass
+            except KernelError as error:
+                if error.errno != ENOSYS:
+                    raise
         if refused is not None:
             raise refused
         step = step_text(lib.NETNS_STEP_OPEN_TARGET)
@@ -138,7 +152,8 @@ class Found:
     def cookie(self) -> t.Optional[int]:
         """As `NetNS.cookie`; None where it is gone or may not be asked.
 
-        Asked when first used, as `owner_uid`.
+        Asked when first used, as `owner_uid`, unless the kernel told it with
+        the namespace.
         """
         try:
             return self._cookie
@@ -192,7 +207,7 @@ class Discovery(list[Found]):
     hidden: int
 
 
-_FOUND = "=QIIIIIIII"  # struct netns_found
+_FOUND = "=QQIIIIIIII"  # struct netns_found
 _HOLDER = "=iii"  # struct netns_holder
 
 
@@ -229,8 +244,10 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
     Args:
         descriptors: also those that only a descriptor (an open handle), a
             socket, /dev/net/tun or a mount in another mount namespace holds;
-            `Found.holders` tells whose. Not found are namespaces whose
-            descriptors are on their way through a socket.
+            `Found.holders` tells whose. From Linux 6.19 on also those that
+            tasks, descriptors and mounts out of sight hold, as a descriptor
+            that is on its way through a socket, but never those that only
+            sockets out of sight do.
         rundir: the directory whose entries are `names`, as for `open`.
 
     Returns:
@@ -248,17 +265,20 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
 
     Cost: one native call, without the GIL, that reads the mounts once and asks
         the kernel two questions a process; three a thread of those that have
-        several. With descriptors one more for each open descriptor, and five
-        for each socket. Nothing is kept, so scanning again costs the same, less what
-        the kernel has cached: the first scan takes two to three times as long.
+        several. With descriptors one more for each open descriptor, five for
+        each socket and, from Linux 6.19 on, three for each namespace. Nothing
+        is kept, so scanning again costs the same, less what the kernel has
+        cached: the first scan takes two to three times as long.
     Thread: any; does not move it. On hosts with hundreds of processes up to
         three helpers of its own, which end with the call.
     Privilege: none for one's own processes, else CAP_SYS_PTRACE; see `hidden`.
         Where /proc is mounted with hidepid=2 others' are not even counted.
         For sockets of others PTRACE_MODE_ATTACH over the process (ptrace(2)),
-        and CAP_NET_ADMIN in the user namespace that owns the namespace.
-    Since: Linux 4.9; sockets 5.6. Source: proc_pid_ns(5),
-        proc_pid_mountinfo(5), proc_pid_fd(5), pidfd_getfd(2).
+        and CAP_NET_ADMIN in the user namespace that owns the namespace. For
+        the kernel's own list CAP_SYS_ADMIN, outside of containers.
+    Since: Linux 4.9; sockets 5.6; what nothing in sight holds 6.19.
+    Source: proc_pid_ns(5), proc_pid_mountinfo(5), proc_pid_fd(5),
+        pidfd_getfd(2), listns(2).
     """
     what = lib.NETNS_PINS | (lib.NETNS_DESCRIPTORS if descriptors else lib.NETNS_THREADS)
     where, *others = directories(rundir)
@@ -268,7 +288,7 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
     result = Discovery()
     result.hidden = block.hidden
     add = result.append
-    for ino, named, paths, processes, elsewhere, held, _, first, _ in entries(block):
+    for ino, cookie, named, paths, processes, elsewhere, held, _, first, _ in entries(block):
         thread = first + processes
         add(
             Found(
@@ -284,6 +304,7 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
                     else Holder(_KINDS[kind], pid, fd, None)
                     for kind, pid, fd in islice(holding, held)
                 ),
+                cookie,
             )
         )
     if others:  # names that are not the user's own
@@ -324,7 +345,7 @@ def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:
         *mounts, below = ffi.unpack(block.mounts, block.mounts_count)
         mount = iter(mounts)
         strings = iter(texts(block))
-        for ino, named, paths, *_ in entries(block):
+        for ino, _, named, paths, *_ in entries(block):
             for name in islice(strings, named):
                 found[name] = Pin(ino, next(mount), below)
             for _ in islice(strings, paths):
@@ -377,7 +398,7 @@ def pids(target: t.Union[t.Target, NetNS], *, rundir: t.Optional[t.Directory] = 
     # A handle of its own: the inode number is not reused while it is open.
     with target._duplicate() if isinstance(target, NetNS) else open(target, rundir=rundir) as ns:
         block = scan(lib.NETNS_PROCESSES, ffi.NULL)
-        for ino, _, _, processes, _, _, _, first, _ in entries(block):
+        for ino, _, _, _, processes, _, _, _, first, _ in entries(block):
             if ino == ns.ino:
                 return numbers(block)[first : first + processes]
     return []

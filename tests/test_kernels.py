@@ -22,6 +22,7 @@ from support import LIBC, RUN
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels.md"
+LISTNS = 470
 
 NS_GET_USERNS, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB703, 0xB704
 NS_GET_ID, SIOCGSKNS, SO_NETNS_COOKIE = 0x8008B70D, 0x894C, 71
@@ -37,6 +38,12 @@ NUMBERS = {  # of ioctl, getsockopt
     "aarch64": (29, 209),
     "riscv64": (29, 209),
 }
+
+
+def has_call(number: int) -> bool:
+    """Probed with arguments that no kernel takes."""
+    LIBC.syscall(number, -1, None, -1, None, 0, 0)
+    return ctypes.get_errno() != errno.ENOSYS
 
 
 def be_old() -> None:
@@ -168,6 +175,22 @@ def test_an_old_kernel_tells_types_apart(name: str) -> None:
     finally:
         subprocess.run(["umount", path], check=True)
         path.unlink()
+
+
+@pytest.mark.skipif(not has_call(LISTNS), reason="needs listns (Linux 6.19)")
+def test_a_descriptor_under_way_is_found() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        with netns.new() as ns:
+            ino, cookie = ns.ino, ns.cookie
+            socket.send_fds(one, [b"."], [ns.fileno()])
+        (found,) = [each for each in netns.discover(descriptors=True) if each.ino == ino]
+        assert (found.paths, found.pids, found.threads, found.holders) == ((), (), (), ())
+        assert found.cookie == cookie
+        with found.open() as again:
+            assert (again.ino, again.cookie) == (ino, cookie)
+    with pytest.raises(netns.NotFoundError):
+        found.open()
 
 
 def rows(title: str) -> list[list[str]]:

@@ -142,7 +142,7 @@ def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
     try:
         (line,) = [line for line in told("discover").splitlines() if line.startswith(str(ino))]
-        assert line.endswith("  (a mount that another one covers)")
+        assert line.endswith("  (nothing in sight, as a mount that another one covers)")
     finally:
         subprocess.run(["umount", place], check=True)
         netns.delete(place / "pin")

@@ -46,6 +46,7 @@ static const struct fault {
 	{ "kcmp", { EPERM, ESRCH, ENOSYS } },
 	{ "open_by_handle_at",
 	  { EBADF, EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM, ESTALE } },
+	{ "listns", { EINVAL, EOVERFLOW, ENOMEM, ENOSYS, EPERM } },
 	{ "tgkill", { EINVAL, EPERM, ESRCH } },
 	{ "open_tree",
 	  { EACCES, EBADF, EINVAL, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM,

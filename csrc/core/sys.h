@@ -111,6 +111,9 @@ static inline int sys_newer(int ret)
 #ifndef SYS_faccessat2
 #define SYS_faccessat2 SYS_NUMBER(439)
 #endif
+#ifndef SYS_listns
+#define SYS_listns SYS_NUMBER(470)
+#endif
 #define SYS_MADV_WIPEONFORK	    18
 #define SYS_NSFS_MAGIC		    0x6e736673
 #define SYS_AT_RECURSIVE	    0x8000
@@ -430,6 +433,24 @@ static inline int sys_open_cookie(uint64_t cookie, uint32_t ino)
 	return sys_keep_above_2(sys_newer(
 		SYS_RESULT(syscall(SYS_open_by_handle_at, SYS_FD_NSFS_ROOT,
 				   &handle, O_RDONLY | O_CLOEXEC))));
+}
+
+/*
+ * The cookies of up to room network namespaces that the caller may see, from
+ * the oldest on (Linux 6.19). Returns how many there are in cookies.
+ */
+static inline int sys_listns(uint64_t *cookies, size_t room)
+{
+	struct {
+		uint32_t size, spare;
+		uint64_t after;
+		uint32_t ns_type, spare2;
+		uint64_t user_ns;
+	} request = { .size = sizeof(request), .ns_type = CLONE_NEWNET };
+
+	FAULT_NEWER("listns");
+	return sys_newer(
+		SYS_RESULT(syscall(SYS_listns, &request, cookies, room, 0)));
 }
 
 static inline int sys_open_tree(int fd, unsigned int flags)

@@ -97,6 +97,8 @@ static void fill_block(const struct holders *holders,
 			text = stpcpy(text, held[i].text) + 1;
 		if (has_id(held[i].kind))
 			*id++ = held[i].id;
+		if (held[i].kind == HOLDER_UNSEEN && held[i].cookie)
+			found->cookie = held[i].cookie;
 		if (held[i].kind > HOLDER_UNSEEN) {
 			*other++ = make_holder(&held[i]);
 			found->holders++;
@@ -176,6 +178,45 @@ static int make_block(struct holders *holders, const struct scan *scan,
 	return ret;
 }
 
+/* One that is gone meanwhile, or not the caller's to open, is left out. */
+static int add_listed(struct holders *found, uint64_t cookie)
+{
+	struct stat st;
+	int ret, fd = sys_open_cookie(cookie, 0);
+
+	if (fd < 0)
+		return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ? fd : 0;
+	ret = sys_fstat(fd, &st);
+	sys_close(fd);
+	return ret < 0 ? ret
+		       : netns__holders_add_cookie(found, st.st_ino, cookie);
+}
+
+/*
+ * The whole list at once: asked for what comes after a cookie, the kernel takes
+ * the next namespace for the end of the list if that is held by sockets alone.
+ */
+static int scan_listed(struct holders *found)
+{
+	uint64_t *cookies = NULL, *grown;
+	size_t room = 0;
+	int i, count = 0, ret = 0;
+
+	do {
+		grown = netns__grow(cookies, &room, room + 512,
+				    sizeof(*cookies));
+		if (grown)
+			cookies = grown;
+		count = grown ? sys_listns(cookies, room) : -ENOMEM;
+	} while (count > 0 && (size_t)count == room);
+	if (count == -ENOMEM)
+		ret = count;
+	for (i = 0; i < count && !ret; i++)
+		ret = add_listed(found, cookies[i]);
+	free(cookies);
+	return ret;
+}
+
 static int scan_mounts(void *arg)
 {
 	return netns__scan_mounts(arg);
@@ -193,6 +234,10 @@ static int scan_host(struct scan *scan, struct mounts *mounts)
 		ret = netns__scan_processes(scan);
 	} else if (scan->what & NETNS_PINS) {
 		ret = netns__scan_mounts(mounts);
+	}
+	if (!ret && scan->what & NETNS_DESCRIPTORS) {
+		scan->step = NETNS_STEP_READ_PROCESSES;
+		ret = scan_listed(&scan->found);
 	}
 	if (ret < 0)
 		return ret;

@@ -30,6 +30,16 @@ int netns__holders_add_fd(struct holders *holders, uint64_t ino,
 	return ret;
 }
 
+int netns__holders_add_cookie(struct holders *holders, uint64_t ino,
+			      uint64_t cookie)
+{
+	int ret = netns__holders_add(holders, ino, HOLDER_UNSEEN, 0, NULL);
+
+	if (!ret)
+		holders->held[holders->count - 1].cookie = cookie;
+	return ret;
+}
+
 int netns__holders_append(struct holders *holders, const struct holders *more)
 {
 	struct holder *held =

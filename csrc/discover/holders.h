@@ -12,7 +12,7 @@ enum holder_kind {
 	HOLDER_PATH,
 	HOLDER_PROCESS,
 	HOLDER_THREAD,
-	HOLDER_UNSEEN, /* a mount that no path leads to */
+	HOLDER_UNSEEN, /* a mount that no path leads to, or the kernel's list */
 	HOLDER_DESCRIPTOR,
 	HOLDER_SOCKET,
 	HOLDER_MOUNT, /* in another mount namespace */
@@ -22,8 +22,13 @@ enum holder_kind {
 struct holder {
 	uint64_t ino;
 	enum holder_kind kind;
-	int32_t id;
-	int32_t fd; /* of a descriptor or socket */
+	union {
+		struct {
+			int32_t id;
+			int32_t fd; /* of a descriptor or socket */
+		};
+		uint64_t cookie; /* of HOLDER_UNSEEN; 0: not known */
+	};
 	const char *text;
 };
 
@@ -40,6 +45,10 @@ int netns__holders_append(struct holders *holders, const struct holders *more);
 /* The same for a HOLDER_DESCRIPTOR or HOLDER_SOCKET of a process. */
 int netns__holders_add_fd(struct holders *holders, uint64_t ino,
 			  enum holder_kind kind, int32_t pid, int32_t fd);
+
+/* The same for a HOLDER_UNSEEN that the kernel's list has. */
+int netns__holders_add_cookie(struct holders *holders, uint64_t ino,
+			      uint64_t cookie);
 
 /* By namespace, kind, id and text; each once. */
 void netns__holders_sort(struct holders *holders);

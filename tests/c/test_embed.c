@@ -195,6 +195,7 @@ static bool filter(struct sock_filter *code, size_t count)
 		REFUSE(437 /* openat2 */, errnum),       \
 		REFUSE(438 /* pidfd_getfd */, errnum),   \
 		REFUSE(442 /* mount_setattr */, errnum), \
+		REFUSE(470 /* listns */, errnum),        \
 		REFUSE(SYS_statx, STATX_ERROR(errnum))
 
 /* What Linux 4.9 has not. */

@@ -57,7 +57,7 @@ FEATURES = {
     "PIDFD_THREAD": ("6.9", "/proc is needed for threads"),
     "PIDFD_GET_NET_NAMESPACE": ("6.11", "/proc is needed"),
     "NS_GET_ID": ("6.18", "`cookie` needs the right to enter"),
-    "listns": ("6.19", "not used"),
+    "listns": ("6.19", "`discover` finds only what something in sight holds"),
 }
 # The parts of the Python suite that touch the kernel most, within the time.
 TESTS = words("test_kernels test_nsid test_tour")
