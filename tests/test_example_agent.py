@@ -58,10 +58,15 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 
 def make(rundir: Path, name: str, port: int) -> socket.socket:
-    """A namespace whose service is this socket, which alone holds it beside its name."""
-    with netns.create(name, rundir=rundir) as ns:
+    """A namespace whose service is this socket, which alone holds it beside its name.
+
+    It gets the name when the service is there: the agent may look at once.
+    """
+    with netns.new() as ns:
         ns.run(["ip", "link", "set", "lo", "up"], check=True)
-        return ns.create_server(("127.0.0.1", port))
+        server = ns.create_server(("127.0.0.1", port))
+        ns.pin(name, rundir=rundir)
+        return server
 
 
 def configure(path: Path, port: int) -> None:

@@ -99,10 +99,11 @@ class Agent:
                     self.tell(name, "gone")
 
     async def end(self, *names: str) -> None:
-        ended = [self.checks.pop(name) for name in names]
-        for check in ended:
-            check.cancel()
-        await asyncio.gather(*ended, return_exceptions=True)
+        ended = {self.checks.pop(name) for name in names}
+        while ended:  # before Python 3.12, asyncio.wait_for() may swallow one cancel()
+            for check in ended:
+                check.cancel()
+            _, ended = await asyncio.wait(ended, timeout=1)
 
     async def run(self) -> None:
         self.turns = asyncio.Semaphore(AT_ONCE)
