@@ -366,7 +366,9 @@ def test_held_by_a_socket(ns: netns.NetNS) -> None:
 
 
 @needs_copies
-@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="needs /dev/net/tun")
+@pytest.mark.skipif(
+    not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="needs /dev/net/tun, to be opened"
+)
 def test_held_by_a_tun_device(ns: netns.NetNS) -> None:
     fd = ns.do(lambda host: os.open("/dev/net/tun", os.O_RDWR))
     ino = ns.ino
