@@ -407,7 +407,7 @@ int netns_delete(const char *rundir, const char *target,
  */
 #define DELETERS 15
 #define SPAN	 100000 /* microseconds */
-#define PAUSE	 (2 * LOCK_SLEEP)
+#define PAUSE	 (2L * LOCK_SLEEP)
 
 struct deletions {
 	const char *const *targets;

@@ -108,10 +108,10 @@ int netns__scan_mounts(struct mounts *mounts);
 
 /*
  * Adds the mounts in the mount namespace of a process, by its folder's name in
- * /proc. Their texts point into *text, which is to be freed, also on failure.
+ * /proc. Their texts point into *bytes, which is to be freed, also on failure.
  */
 int netns__scan_other_mounts(int proc, const char *task, int32_t pid,
-			     dev_t nsfs, struct holders *found, char **text);
+			     dev_t nsfs, struct holders *found, char **bytes);
 
 /* descriptors.c */
 

@@ -137,7 +137,8 @@ static inline uint64_t where_is_thread(pid_t tid)
 
 static inline bool has_request(int fd, unsigned long request)
 {
-	int ret = ioctl(fd, request, 0);
+	/* musl and glibc have different types for it. */
+	int ret = (int)syscall(SYS_ioctl, fd, request, 0);
 
 	if (ret > 2 && request != NS_GET_NSTYPE)
 		close(ret);
