@@ -627,7 +627,7 @@ struct netns_holder {
  */
 struct netns_found {
 	uint64_t ino;
-	uint64_t cookie; /* for netns_from_cookie(); 0: not known */
+	uint64_t cookie; /* for netns_from_cookie(), or 0 */
 	uint32_t names, paths, pids, threads, holders; /* how many */
 	uint32_t first_text;			       /* offset in texts */
 	uint32_t first_id;			       /* index in ids */
@@ -644,8 +644,7 @@ struct netns_discovery {
 	uint64_t mounts_count;	/* in mounts, with NETNS_MOUNT_IDS */
 	struct netns_found *found;
 	struct netns_holder *holders;
-	uint64_t
-		*mounts; /* ids: never reused from Linux 6.8 on; 0: not known */
+	uint64_t *mounts; /* ids, from Linux 6.8 on never reused, or 0 */
 	int32_t *ids;
 	char *texts;
 };

@@ -440,8 +440,8 @@ def from_cookie(cookie: int) -> NetNS:
         InvalidTypeError, InvalidValueError: it cannot be a cookie.
         What `discover` raises.
 
-    Cost: one call from Linux 6.19 on; before, that of ``discover(
-        descriptors=True)`` in the worst case.
+    Cost: one call from Linux 6.19 on; before, in the worst case, that of
+        ``discover(descriptors=True)``.
     Thread: any. Privilege: as `discover`. Since: Linux 5.14.
     Source: open_by_handle_at(2), Linux 6.18; SO_NETNS_COOKIE.
     """
