@@ -26,10 +26,25 @@ def make_inside(
     ns: t.Any, make: t.Callable[..., socket.socket], *args: t.Any, **kwargs: t.Any
 ) -> socket.socket:
     """The socket that make(host, ...) gives inside; closed if the thread can't come home."""
-    made = do_inside(ns, make, args, kwargs)
-    if made is REFUSED:
-        made = ns.do_in_thread(make, *args, **kwargs)
-    return made  # type: ignore[no-any-return]
+    made: list[socket.socket] = []
+    try:
+        if do_inside(ns, _make_into, (made, make, args, kwargs), {}) is REFUSED:
+            ns.do_in_thread(_make_into, made, make, args, kwargs)
+        return made[0]
+    except BaseException:
+        for sock in made:
+            sock.close()
+        raise
+
+
+def _make_into(
+    host: object,
+    made: list[socket.socket],
+    make: t.Callable[..., socket.socket],
+    args: tuple[t.Any, ...],
+    kwargs: dict[str, t.Any],
+) -> None:
+    made.append(make(host, *args, **kwargs))
 
 
 def create_connection(
