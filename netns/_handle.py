@@ -403,7 +403,7 @@ class NetNS(Handle):
         Thread: as `do`. Privilege: as `do`. Since: Linux 4.9.
         Source: socket(2), bind(2), listen(2).
         """
-        return _socket.make_inside(self, _socket.create_server, address, **kwargs)
+        return _socket.make_inside(self, _socket.create_server, address, kwargs)
 
     # Facts
 

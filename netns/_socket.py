@@ -13,38 +13,35 @@ from ._switch import CHECK_RETURN, tour
 from ._threads import has_files, is_green
 
 
-def make_socket(host: object, /, family: int, type: int, proto: int) -> socket.socket:
+def make_socket(
+    host: object, made: list[socket.socket], family: int, type: int, proto: int
+) -> None:
     """In the calling thread's namespace; its object owns it from the start."""
     try:
-        return socket.socket(family, type, proto)
+        made.append(socket.socket(family, type, proto))
+        return
     except OSError as error:
         number = error.errno or 0
     raise from_native(number, lib.NETNS_STEP_MAKE_SOCKET, b"")
 
 
-def make_inside(
-    ns: t.Any, make: t.Callable[..., socket.socket], *args: t.Any, **kwargs: t.Any
-) -> socket.socket:
-    """The socket that make(host, ...) gives inside; closed if the thread can't come home."""
+def create_server(
+    host: object, made: list[socket.socket], address: t.Any, kwargs: dict[str, t.Any]
+) -> None:
+    made.append(socket.create_server(address, **kwargs))
+
+
+def make_inside(ns: t.Any, make: t.Callable[..., None], *args: t.Any) -> socket.socket:
+    """The socket that make(host, made, ...) adds to made; closed if the return fails."""
     made: list[socket.socket] = []
     try:
-        if do_inside(ns, _make_into, (made, make, args, kwargs), {}) is REFUSED:
-            ns.do_in_thread(_make_into, made, make, args, kwargs)
+        if do_inside(ns, make, (made, *args), {}) is REFUSED:
+            ns.do_in_thread(make, made, *args)
         return made[0]
     except BaseException:
         for sock in made:
             sock.close()
         raise
-
-
-def _make_into(
-    host: object,
-    made: list[socket.socket],
-    make: t.Callable[..., socket.socket],
-    args: tuple[t.Any, ...],
-    kwargs: dict[str, t.Any],
-) -> None:
-    made.append(make(host, *args, **kwargs))
 
 
 def create_connection(
@@ -86,10 +83,6 @@ def create_connection(
         raise errors[-1]
     finally:
         errors.clear()  # their tracebacks hold this frame, which holds them
-
-
-def create_server(host: object, /, address: t.Any, **kwargs: t.Any) -> socket.socket:
-    return socket.create_server(address, **kwargs)
 
 
 def sockets(
@@ -138,7 +131,7 @@ def _make_in_each(
         with tour() as visits:
             for ns in handles:
                 visits.visit(ns)
-                made.append(make_socket(None, *kind))
+                make_socket(None, made, *kind)
     except NotPermittedError as error:
         if error.step != CHECK_RETURN:
             raise
