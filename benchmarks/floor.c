@@ -217,17 +217,16 @@ static int64_t run_sockets(long count, long present)
 	return spent;
 }
 
-static int64_t run_current(long count, long present)
+static int64_t open_link(const char *path, long count)
 {
 	int64_t start, spent;
 	struct stat st;
 	int fd = -1;
 	long i;
 
-	(void)present;
 	start = now();
 	for (i = 0; i < count; i++) {
-		fd = open(LINK, O_RDONLY | O_CLOEXEC);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 || fstat(fd, &st))
 			break;
 		close(fd);
@@ -235,6 +234,12 @@ static int64_t run_current(long count, long present)
 	spent = now() - start;
 	CHECK(i == count && st.st_ino);
 	return spent;
+}
+
+static int64_t run_current(long count, long present)
+{
+	(void)present;
+	return open_link(LINK, count);
 }
 
 static int64_t run_open(long count, long present)
@@ -264,24 +269,11 @@ static int64_t run_open(long count, long present)
 
 static int64_t run_from_pid(long count, long present)
 {
-	int64_t start, spent;
-	struct stat st;
 	char path[128];
-	int fd = -1;
-	long i;
 
 	(void)present;
 	CHECK(snprintf(path, sizeof(path), "/proc/%d/ns/net", getppid()) > 0);
-	start = now();
-	for (i = 0; i < count; i++) {
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || fstat(fd, &st))
-			break;
-		close(fd);
-	}
-	spent = now() - start;
-	CHECK(i == count && st.st_ino);
-	return spent;
+	return open_link(path, count);
 }
 
 static int64_t run_new(long count, long present)

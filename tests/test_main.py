@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -148,8 +148,10 @@ def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
         netns.delete(place / "pin")
 
 
-def test_watch_until_a_lull(rundir: Path) -> None:
-    command = [*COMMAND, "--rundir", str(rundir), "watch", "--timeout", "5"]
+@contextlib.contextmanager
+def watching(rundir: Path, word: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """The command, which has something to tell, and what it prints."""
+    command = [*COMMAND, "--rundir", str(rundir), word, "--timeout", "5"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
         assert watcher.stdout is not None
         # What comes and goes between two of its looks is not told, and of its
@@ -157,13 +159,18 @@ def test_watch_until_a_lull(rundir: Path) -> None:
         while not select.select([watcher.stdout], [], [], 0)[0]:
             netns.create("begun", rundir=rundir).close()
             netns.delete("begun", rundir=rundir)
+        yield watcher, watcher.stdout
+
+
+def test_watch_until_a_lull(rundir: Path) -> None:
+    with watching(rundir, "watch") as (watcher, printed):
         with netns.create("last", rundir=rundir):
-            for line in watcher.stdout:
+            for line in printed:
                 assert line.split()[1] in ("begun", "last")
                 if line == "appeared last\n":
                     break
             netns.delete("last", rundir=rundir)
-        assert watcher.stdout.read() == "disappeared last\n"
+        assert printed.read() == "disappeared last\n"
         assert watcher.wait(30) == 0
 
 
@@ -493,13 +500,8 @@ def test_standard_output_full_or_closed(rundir: Path, command: str) -> None:
 
 
 def test_monitor_has_the_words_of_ip(rundir: Path) -> None:
-    command = [*COMMAND, "--rundir", str(rundir), "mon", "--timeout", "5"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
-        assert watcher.stdout is not None
-        while not select.select([watcher.stdout], [], [], 0)[0]:
-            netns.create("begun", rundir=rundir).close()
-            netns.delete("begun", rundir=rundir)
-        assert watcher.stdout.readline().split()[0] in ("add", "delete")
+    with watching(rundir, "mon") as (watcher, printed):
+        assert printed.readline().split()[0] in ("add", "delete")
         watcher.kill()
 
 

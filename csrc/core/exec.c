@@ -122,34 +122,13 @@ static int next_line(struct lines *lines, char **line)
 	}
 }
 
-/* The id of the mount that a descriptor is open on; from Linux 3.15 on. */
-static int read_open_mount(int fd)
-{
-	char path[64], *line;
-	struct lines lines = { 0 };
-	int id, ret;
-
-	snprintf(path, sizeof(path), "%s/fdinfo/%d", netns__own_proc(), fd);
-	lines.fd = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
-	if (lines.fd < 0)
-		return lines.fd;
-	while ((ret = next_line(&lines, &line)) > 0) {
-		if (sscanf(line, "mnt_id: %d", &id) == 1) {
-			ret = id;
-			break;
-		}
-	}
-	sys_close(lines.fd);
-	return ret ? ret : -ENOENT;
-}
-
 static int carry_mounts(int old, struct left_out *left)
 {
 	struct lines lines = { 0 };
 	char path[64], *line;
 	int mount, ret;
 
-	mount = read_open_mount(old);
+	mount = netns__read_mount_id(old);
 	if (mount < 0)
 		return mount;
 	snprintf(path, sizeof(path), "%s/mountinfo", netns__own_proc());

@@ -332,6 +332,12 @@ int netns__place_beside(struct place *place, const struct place *other,
 			const char *name, struct netns_error *err);
 void netns__place_close(struct place *place);
 
+/*
+ * The id, as in a mount table, of the mount that a descriptor is open on (Linux
+ * 3.15), or -errno.
+ */
+int netns__read_mount_id(int fd);
+
 /* Of the mount points that are made here; the file is never opened for use. */
 #define OUR_MODE 0400
 

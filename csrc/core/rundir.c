@@ -260,7 +260,7 @@ static int reopen_rundir(struct place *place, struct netns_error *err)
  * It is done under the lock, or processes would mount the directory on itself
  * over and over (https://bugs.debian.org/949235).
  */
-static int read_mount_id(int fd)
+int netns__read_mount_id(int fd)
 {
 	char path[64], text[128], *field;
 	int file, ret;
@@ -269,7 +269,9 @@ static int read_mount_id(int fd)
 	file = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
 	if (file < 0)
 		return file;
-	ret = sys_read(file, text, sizeof(text) - 1);
+	do {
+		ret = sys_read(file, text, sizeof(text) - 1);
+	} while (ret == -EINTR);
 	sys_close(file);
 	if (ret < 0)
 		return ret;
@@ -327,7 +329,7 @@ static int find_mount(int file, int id)
 static int is_mount_shared(int dir)
 {
 	char path[64];
-	int file, ret, id = read_mount_id(dir);
+	int file, ret, id = netns__read_mount_id(dir);
 
 	if (id < 0)
 		return id;

@@ -95,7 +95,7 @@ static int read_socket(int pidfd, int32_t number, uint64_t *ino)
 
 	*ino = 0;
 	if (fd < 0)
-		return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ? fd : 0;
+		return netns__is_shortage(fd) ? fd : 0;
 	ret = sys_fstat(fd, &st);
 	sys_close(fd);
 	if (!ret)
@@ -131,8 +131,7 @@ static int look_at_descriptor(const struct task *task, int dir,
 	}
 	/* One that is closed meanwhile, or not the caller's to look at. */
 	if (ret < 0)
-		return ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE ? ret
-									  : 0;
+		return netns__is_shortage(ret) ? ret : 0;
 	if (!ino || ino == task->ino)
 		return 0;
 	return netns__holders_add_fd(found, ino, kind,

@@ -185,7 +185,7 @@ static int add_listed(struct holders *found, uint64_t cookie)
 	int ret, fd = sys_open_cookie(cookie, 0);
 
 	if (fd < 0)
-		return fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ? fd : 0;
+		return netns__is_shortage(fd) ? fd : 0;
 	ret = sys_fstat(fd, &st);
 	sys_close(fd);
 	return ret < 0 ? ret

@@ -115,6 +115,11 @@ bool netns__is_refused(int ret)
 	return ret == -EACCES || ret == -EPERM;
 }
 
+bool netns__is_shortage(int ret)
+{
+	return ret == -EMFILE || ret == -ENFILE || ret == -ENOMEM;
+}
+
 int netns__nsfs_device(dev_t *dev, struct netns_error *err)
 {
 	struct stat st = { 0 };

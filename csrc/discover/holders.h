@@ -63,6 +63,9 @@ uint64_t netns__parse_link(const char *type, const char *text, size_t size);
 bool netns__is_gone(int ret);
 bool netns__is_refused(int ret);
 
+/* Want of memory or descriptors, which tells nothing of what was looked at. */
+bool netns__is_shortage(int ret);
+
 /* The device of nsfs, which all namespaces are files of. */
 int netns__nsfs_device(dev_t *dev, struct netns_error *err);
 

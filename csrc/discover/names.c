@@ -30,8 +30,7 @@ static int add_name(struct list *list, const char *name)
 /* Whether it tells of the file, and not of the caller or the machine. */
 static bool is_answer(int ret)
 {
-	return ret != -EMFILE && ret != -ENFILE && ret != -ENOMEM &&
-	       ret != -EINTR;
+	return !netns__is_shortage(ret) && ret != -EINTR;
 }
 
 /*
