@@ -331,10 +331,11 @@ class Pin(NamedTuple):
         """Whether the name has what it had.
 
         A mount is never the same again; but where the run directory is mounted
-        anew, with all that is in it, so is each name.
+        anew, with all that is in it, so is each name. A mount that is not known (0)
+        tells nothing.
         """
-        same = self.mount == other.mount or self.below != other.below
-        return self.ino == other.ino and same
+        unknown = not (self.mount and other.mount) or self.below != other.below
+        return self.ino == other.ino and (unknown or self.mount == other.mount)
 
 
 def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:

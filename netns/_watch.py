@@ -150,6 +150,7 @@ class Watch:
         now = pinned(self._rundir)
         before, changes = self._state
         kept = {name for name in before.keys() & now if now[name].is_as(before[name])}
+        now.update((name, before[name]) for name in kept if not now[name].mount)
         gone = [Change("disappeared", name) for name in sorted(before.keys() - kept)]
         come = [Change("appeared", name) for name in sorted(now.keys() - kept)]
         self._state = (now, changes + gone + come)

@@ -390,3 +390,26 @@ def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> Non
         assert watch.pending() == [("disappeared", "a"), ("appeared", "a")]
         netns.delete("a", rundir=rundir)
     subprocess.run(["umount", rundir], check=True)
+
+
+def test_a_name_that_goes_while_it_is_looked_at(run: Path) -> None:
+    """No more is told than happened."""
+    made, over = 0, threading.Event()
+
+    def churn() -> None:
+        nonlocal made
+        while not over.is_set():
+            netns.create("a", rundir=run).close()
+            made += 1
+            netns.delete("a", rundir=run)
+
+    churning = threading.Thread(target=churn)
+    with netns.watch(rundir=run) as changes:
+        churning.start()
+        told = 0
+        while made < 500:
+            told += len(changes.pending())
+        over.set()
+        churning.join()
+        told += len(changes.pending())
+    assert 0 < told <= 2 * made

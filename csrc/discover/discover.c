@@ -122,7 +122,7 @@ static int fill_mounts(const struct holders *holders, const char *rundir,
 		       struct netns_discovery *made)
 {
 	char path[NETNS_PATH_SIZE];
-	uint64_t *mount = made->mounts;
+	uint64_t *mount = made->mounts, own;
 	size_t i;
 	int dir;
 
@@ -131,11 +131,16 @@ static int fill_mounts(const struct holders *holders, const char *rundir,
 	dir = netns__rundir_open(path, rundir, O_PATH, NULL);
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
+	own = mount_id(dir, ".");
 	for (i = 0; i < holders->count; i++) {
-		if (holders->held[i].kind == HOLDER_NAME)
-			*mount++ = mount_id(dir, holders->held[i].text);
+		if (holders->held[i].kind != HOLDER_NAME)
+			continue;
+		*mount = mount_id(dir, holders->held[i].text);
+		if (*mount == own)
+			*mount = 0; /* unmounted since the table was read */
+		mount++;
 	}
-	*mount = mount_id(dir, ".");
+	*mount = own;
 	sys_close(dir);
 	return 0;
 }
