@@ -393,23 +393,27 @@ def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> Non
 
 
 def test_a_name_that_goes_while_it_is_looked_at(run: Path) -> None:
-    """No more is told than happened."""
-    made, over = 0, threading.Event()
+    """It is told once, and so is one that comes."""
+    told: list[netns.Change] = []
+    looked = threading.Condition()
+
+    def wait_for(count: int) -> None:
+        with looked:
+            assert looked.wait_for(lambda: len(told) >= count, 30)
 
     def churn() -> None:
-        nonlocal made
-        while not over.is_set():
+        for turn in range(300):
             netns.create("a", rundir=run).close()
-            made += 1
+            wait_for(2 * turn + 1)
             netns.delete("a", rundir=run)
+            wait_for(2 * turn + 2)
 
-    churning = threading.Thread(target=churn)
     with netns.watch(rundir=run) as changes:
+        churning = threading.Thread(target=churn)
         churning.start()
-        told = 0
-        while made < 500:
-            told += len(changes.pending())
-        over.set()
-        churning.join()
-        told += len(changes.pending())
-    assert 0 < told <= 2 * made
+        while churning.is_alive():
+            found = changes.pending()
+            with looked:
+                told += found
+                looked.notify()
+    assert told == [("appeared", "a"), ("disappeared", "a")] * 300
