@@ -44,6 +44,7 @@ def call(function: t.Callable[..., int], *args: t.Any) -> int:
     result = function(*args, error)
     if result < 0:
         while result == -EINTR:
+            lib.netns__wait_on()
             result = function(*args, error)
         check(result, error)
     _spare_errors.append(error)

@@ -168,4 +168,6 @@ def _delete(where: bytes, left: list[bytes]) -> dict[bytes, Error]:
             if result.err not in (0, EINTR)
         )
         left = [target for target, result in tried if result.err == EINTR]
+        if left:
+            lib.netns__wait_on()
     return failed

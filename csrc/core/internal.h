@@ -309,6 +309,12 @@ enum place_use {
 /* Microseconds, at most, between two tries to take the lock. */
 #define LOCK_SLEEP 5000
 
+/*
+ * The thread makes the call again that a signal ended with -EINTR: its wait for
+ * the lock is the same one, and ends when it would have.
+ */
+void netns__wait_on(void);
+
 /* 1 to 255 bytes, no '/', neither "." nor "..". */
 bool netns__is_name(const char *text);
 

@@ -166,8 +166,8 @@ static int open_rundir(struct place *place, enum place_use use,
  * Solution: whoever waits gives up after a while. A name can be deleted without
  * the lock, as iproute2 does it; making one fails. The lock is given back by
  * LOCK_UN, which frees it for the children's copies as well. A wait that a
- * signal ended goes on where it is tried again, or a timer that fires at
- * intervals would make it one for ever.
+ * signal ended goes on where the caller says that it makes the same call again,
+ * or a timer that fires at intervals would make it one for ever.
  */
 #ifdef NETNS_FAULTS
 #define LOCK_PATIENCE 20000
@@ -179,14 +179,21 @@ static int open_rundir(struct place *place, enum place_use use,
 
 static _Thread_local struct {
 	int64_t at, end;
+	bool again;
 } interrupted;
+
+void netns__wait_on(void)
+{
+	interrupted.again = true;
+}
 
 static int64_t end_of_wait(void)
 {
 	int64_t now = sys_now();
+	bool again = interrupted.again && now < interrupted.at + TRIED_AGAIN;
 
-	return now < interrupted.at + TRIED_AGAIN ? interrupted.end
-						  : now + LOCK_PATIENCE;
+	interrupted.again = false;
+	return again ? interrupted.end : now + LOCK_PATIENCE;
 }
 
 static int wait_for_lock(int fd)

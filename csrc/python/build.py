@@ -44,6 +44,9 @@ static int open_inotify(const char *path, int flags)
 }
 """
 
+# What netns/_call.py needs of the core, and a program in C does not: see internal.h.
+AGAIN_CDEF = "void netns__wait_on(void);\n"
+
 # module.c has the module's init function, and calls cffi's under this name.
 INIT = """
 #define PyInit__native netns__init_cffi
@@ -60,12 +63,12 @@ def cdef(header: str) -> str:
 
 
 ffi = FFI()
-ffi.cdef(INOTIFY_CDEF)
+ffi.cdef(INOTIFY_CDEF + AGAIN_CDEF)
 for header in HEADERS:
     ffi.cdef(cdef(header))
 ffi.set_source(
     "netns._native",
-    "".join(f'#include "{header}"\n' for header in HEADERS) + INOTIFY + NONE + INIT,
+    "".join(f'#include "{header}"\n' for header in HEADERS) + INOTIFY + AGAIN_CDEF + NONE + INIT,
     sources=[
         f"csrc/{path.relative_to(CSRC)}" for path in SOURCES if FAULTS or path.name != "fault.c"
     ],
