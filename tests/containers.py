@@ -1,6 +1,7 @@
 """Container runtimes before, beside and after the library: who can remove whose pins.
 
-And containerd's pods on the network of examples/cni, as a kubelet makes them.
+And containerd's pods, as a kubelet makes them: on the network of examples/cni, and in a
+Prometheus by the exporter of examples/.
 
 Not in the default run: it starts containerd and podman, each in a mount and network
 namespace of its own, with an image that it makes itself of busybox. By `tox -e
@@ -15,6 +16,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +25,9 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +38,8 @@ import netns
 RUN = Path("/run/netns")
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples/cni"
 NOBODY = 65534
+EXPORTER = EXAMPLE.parent / "exporter"
+LABELS = ["namespace", "pod", "node"]
 PLUGINS = "/usr/lib/cni"
 NETWORK = {
     "cniVersion": "0.4.0",
@@ -353,6 +360,87 @@ def pods(folder: Path) -> None:
     print("left: no link, no route, no address, no result of libcni's, no name")
 
 
+def watched(folder: Path) -> None:
+    """The exporter of examples/ says whose they are; Prometheus joins that with the cluster's."""
+    from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+    tool("ip", "link", "set", "lo", "up")
+    Path("/run/containerd").symlink_to(folder / "state")
+    cluster = CollectorRegistry()
+    known = Gauge("kube_pod_info", "As kube-state-metrics has it.", LABELS, registry=cluster)
+    other, _ = start_http_server(0, "127.0.0.1", cluster)
+    runtime = Containerd(folder)
+    exporter = subprocess.Popen(
+        [sys.executable, EXPORTER / "exporter.py", "--address", "127.0.0.1", "--interval", "1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    targets = [f"127.0.0.1:{port}" for port in (19119, other.server_port)]
+    (folder / "prometheus.yml").write_text(f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: ["{EXPORTER}/rules.yaml"]
+scrape_configs: [{{job_name: netns, honor_labels: true, static_configs: [{{targets: {targets}}}]}}]
+""")
+    prometheus = subprocess.Popen(
+        [
+            "prometheus",
+            "--log.level=warn",
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/metrics",
+            "--web.listen-address=127.0.0.1:9090",
+        ]
+    )
+
+    def ask(query: str) -> list[dict[str, dict[str, str]]]:
+        text = urllib.parse.urlencode({"query": query})
+        with urllib.request.urlopen(f"http://127.0.0.1:9090/api/v1/query?{text}") as answer:
+            told = json.load(answer)
+        assert told["status"] == "success"
+        return list(told["data"]["result"])
+
+    try:
+        made = {name: runtime.start(name) for name in ("pod-a", "pod-b")}
+        for name in made:
+            known.labels("test", name, "node-1").set(1)
+        joined = """
+            netns_link_receive_packets_total{device="eth0"}
+                * on (instance, netns) group_left (namespace, pod) netns_info{pod!=""}
+                * on (namespace, pod) group_left (node) kube_pod_info"""
+        deadline = time.monotonic() + 60
+        found: set[tuple[str, ...]] = set()
+        while found != {("test", name, "node-1") for name in made}:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)  # Prometheus tells nobody when it is up, or has scraped
+            with contextlib.suppress(urllib.error.URLError):
+                rows = [each["metric"] for each in ask(joined)]
+                found = {tuple(row[label] for label in LABELS) for row in rows}
+        print("by one query:", *rows, sep="\n")
+        ids = {row["metric"]["container_id"] for row in ask("netns_container_info")}
+        print("containers:", *sorted(ids), sep="\n")
+        assert {f"containerd://{container}" for container in made.values()} <= ids
+        board = json.loads((EXPORTER / "dashboard.json").read_text())
+        queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+        for query in queries:
+            query = re.sub(r'"\$(instance|namespace|pod|netns)"', '".*"', query)
+            query = query.replace("$__rate_interval", "1m")
+            # Nothing is sent again here; the rest is there after some scrapes.
+            while not (rows := ask(query)) and "retransmit" not in query:
+                assert time.monotonic() < deadline, query
+                time.sleep(0.2)
+            print(f"{len(rows)} of {query}")
+        assert len(queries) >= 8
+        for container in made.values():
+            runtime.stop(container)
+        while {row["metric"].get("pod") for row in ask("netns_info")} & set(made):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        for child in (prometheus, exporter):
+            child.terminate()
+            child.wait()
+        runtime.close()
+
+
 def rootless(folder: Path) -> None:
     """A user's podman: its pin is in mount namespaces of its own, the file is everybody's."""
     cgroup, tun = Path("/sys/fs/cgroup"), Path("/dev/net")
@@ -447,6 +535,26 @@ def test_pods_on_the_network_of_the_example() -> None:
     run_alone("shared", "pods")
 
 
+def test_the_manifest_by_the_schema_of_kubernetes() -> None:
+    validate = pytest.importorskip("kubernetes_validate").validate
+    yaml = pytest.importorskip("yaml")
+    manifest = yaml.safe_load((EXPORTER / "daemonset.yaml").read_text())
+    for version in ("1.30", "1.34"):
+        validate(manifest, version, strict=True)
+    del manifest["spec"]["selector"]
+    with pytest.raises(Exception, match="selector"):
+        validate(manifest, "1.30", strict=True)
+
+
+@pytest.mark.timeout(300)
+def test_pods_in_prometheus() -> None:
+    if lacks := missing(*Containerd.needs, "prometheus", "ip"):
+        reason = f"not installed: {', '.join(lacks)}"
+        pytest.skip(reason)
+    pytest.importorskip("grpc")
+    run_alone("shared", "watched")
+
+
 @pytest.mark.timeout(300)
 def test_rootless_podman() -> None:
     if lacks := missing("podman", "crun", "slirp4netns", "setpriv", "busybox"):
@@ -469,8 +577,8 @@ def folder() -> Iterator[Path]:
 
 if __name__ == "__main__":
     with folder() as where:
-        if sys.argv[1] in ("pods", "rootless"):
-            {"pods": pods, "rootless": rootless}[sys.argv[1]](where)
+        if sys.argv[1] in ("pods", "rootless", "watched"):
+            {"pods": pods, "rootless": rootless, "watched": watched}[sys.argv[1]](where)
         else:
             runtime = RUNTIMES[sys.argv[1]](where)
             try:

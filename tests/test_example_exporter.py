@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +25,8 @@ import netns
 pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 
-import exporter
+import counters
+import owners
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "exporter"
 Samples = dict[tuple[str, str, str], float]  # by name, namespace and device
@@ -43,14 +49,26 @@ class Agent:
         assert child.stdout is not None
         self.url = child.stdout.readline().strip()
 
-    def scrape(self) -> Samples:
+    def text(self) -> str:
         def body(host: netns.NetNS) -> str:
             with urllib.request.urlopen(self.url, timeout=30) as answer:
                 return str(answer.read().decode())
 
+        return self.host.do(body)
+
+    def families(self) -> dict[str, list[dict[str, str]]]:
+        """Each metric with the labels of its samples."""
+        return {
+            family.name: [sample.labels for sample in family.samples]
+            for family in text_string_to_metric_families(self.text())
+        }
+
+    def scrape(self) -> Samples:
         found: Samples = {}
-        for family in text_string_to_metric_families(self.host.do(body)):
+        for family in text_string_to_metric_families(self.text()):
             for sample in family.samples:
+                if sample.name == "netns_container_info":
+                    continue  # of this machine's, some in one namespace
                 key = sample.name, sample.labels.get("netns", ""), sample.labels.get("device", "")
                 assert key not in found
                 found[key] = sample.value
@@ -68,9 +86,9 @@ class Agent:
 
 
 @contextlib.contextmanager
-def agent(*options: str) -> Iterator[Agent]:
+def agent(*options: str, address: str = "127.0.0.1") -> Iterator[Agent]:
     command = [sys.executable, "-W", "error", str(EXAMPLE / "exporter.py")]
-    command += ["--address", "127.0.0.1", "--port", "0", *options]
+    command += ["--address", address, "--port", "0", *options]
     with netns.new() as host:
         up(host)
         # Not host.popen(): its mount namespace would not see names that come later.
@@ -200,13 +218,13 @@ def test_a_dump_of_many_devices(ns: netns.NetNS) -> None:
         return [device for _, device in socket.if_nameindex()]
 
     devices = ns.do(lay)
-    counters = exporter.Counters(ns)
+    links = counters.Counters(ns)
     try:
         buffer = bytearray(1 << 18)
-        assert sorted(counters.read_links(buffer)) == sorted(devices)
+        assert sorted(links.read_links(buffer)) == sorted(devices)
         assert len(devices) == 81
     finally:
-        counters.close()
+        links.close()
 
 
 @pytest.mark.timeout(250)
@@ -247,12 +265,236 @@ def test_the_manifest_asks_for_what_is_needed_and_no_more() -> None:
     security = container["securityContext"]
     assert security["privileged"] is False
     assert security["capabilities"] == {"drop": ["ALL"], "add": ["SYS_ADMIN", "SYS_PTRACE"]}
-    (mount,) = container["volumeMounts"]
-    (volume,) = pod["volumes"]
-    assert mount["name"] == volume["name"]
-    assert mount["mountPath"] == "/run/netns"
-    assert mount["mountPropagation"] == "HostToContainer"
-    assert volume["hostPath"]["path"] == "/var/run/netns"
+    volumes = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"]}
+    names, *state = container["volumeMounts"]
+    assert (names["mountPath"], volumes[names["name"]]) == ("/run/netns", "/var/run/netns")
+    assert names["mountPropagation"] == "HostToContainer"
+    options = dict(zip(container["args"][::2], container["args"][1::2]))
+    for mount in state:
+        assert mount["readOnly"] is True
+        assert mount["mountPath"] == options["--root"] + volumes[mount["name"]]
     (port,) = container["ports"]
-    assert port["containerPort"] == int(container["args"][1])
-    assert template["metadata"]["annotations"]["prometheus.io/port"] == container["args"][1]
+    assert port["containerPort"] == int(options["--port"])
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == options["--port"]
+
+
+ID, OTHER = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+UID = "c7bd4d2b-9f8a-4c59-8d33-0b1d5b4d3f60"
+
+
+@pytest.mark.parametrize(
+    ("cgroups", "told"),
+    [
+        ("0::/\n", set()),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", set()),
+        (f"0::/system.slice/docker-{ID}.scope\n", {("docker", ID, "")}),
+        (f"0::/docker/{ID}\n", {("", ID, "")}),
+        (f"12:cpu,cpuacct:/docker/{ID}/init\n4:memory:/docker/{ID}\n", {("", ID, "")}),
+        (f"0::/../../kubepods/besteffort/pod{UID}/{ID}\n", {("", ID, UID)}),
+        (
+            f"0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod"
+            f"{UID.replace('-', '_')}.slice/cri-containerd-{ID}.scope\n",
+            {("containerd", ID, UID)},
+        ),
+        (
+            f"0::/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice/crio-{ID}.scope/x\n",
+            {("cri-o", ID, UID)},
+        ),
+        (f"0::/kubepods/pod{'0a' * 16}/{ID}\n", {("", ID, "0a" * 16)}),
+        (f"0::/machine.slice/libpod-{ID}.scope/container\n", {("podman", ID, "")}),
+        (f"0::/machine.slice/libpod-conmon-{ID}.scope\n", set()),
+        (f"0::/kubepods.slice/crio-conmon-{ID}.scope\n", set()),
+        (f"0::/docker/{ID[:-1]}\n", set()),
+    ],
+)
+def test_a_container_by_its_cgroup(cgroups: str, told: set[tuple[str, str, str]]) -> None:
+    assert owners.containers_in(cgroups) == told
+
+
+def write(path: Path, told: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told))
+
+
+def cri(container: str) -> dict[str, object]:
+    pod = {"namespace": "shop", "name": "cart-0", "uid": UID}
+    told = {f"io.kubernetes.cri.sandbox-{fact}": value for fact, value in pod.items()}
+    return {"annotations": {**told, "io.kubernetes.cri.container-name": container}}
+
+
+def test_a_pod_and_its_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each runtime's own file; what is no such file is no error."""
+    of: dict[int, str] = {}
+    monkeypatch.setattr(owners, "cgroups_of", lambda pid: of.get(pid, ""))
+    asked = owners.Owners(str(tmp_path))
+    pod = owners.Pod("shop", "cart-0", UID)
+
+    of[10] = f"0::/kubepods/pod{UID}/{ID}"
+    asked.look_again()
+    unknown = owners.Container(f"unknown://{ID}", "")
+    assert asked.of([10], []) == (owners.Pod(uid=UID), (unknown,))  # nothing else can be read
+
+    bundle = tmp_path / "run/containerd/io.containerd.runtime.v2.task/k8s.io"
+    write(bundle / ID / "config.json", cri(""))
+    of[11] = f"0::/kubepods/pod{UID}/{OTHER}"
+    write(bundle / OTHER / "config.json", cri("server"))
+    asked.look_again()
+    first, second = (f"containerd://{id}" for id in (ID, OTHER))
+    assert asked.of([10, 11], []) == (pod, ((first, ""), (second, "server")))
+    assert asked.of([1, 10, 11], []).pod == owners.Pod(), "the host's own namespace"
+    other = {key: value.replace("cart", "till") for key, value in cri("x")["annotations"].items()}  # type: ignore[attr-defined]
+    write(bundle / OTHER / "config.json", {"annotations": other})
+    assert asked.of([10, 11], []).pod == owners.Pod(), "two pods'"
+    (bundle / OTHER / "config.json").write_text("[]")
+    assert asked.of([10, 11], []).pod == pod, "one that can't be read says nothing"
+
+    of[12] = f"0::/docker/{OTHER}"
+    config = tmp_path / f"var/lib/docker/containers/{OTHER}/config.v2.json"
+    write(config, {"Name": "/web", "Config": {"Labels": {}}})
+    shutil.rmtree(bundle / OTHER)
+    assert asked.of([12], []).containers == ((f"docker://{OTHER}", "web"),)
+    write(config, {"Name": "/renamed", "Config": {"Labels": None}})
+    assert asked.of([12], []).containers == ((f"docker://{OTHER}", "renamed"),)
+
+    of[13] = f"0::/machine.slice/libpod-{OTHER}.scope/container"
+    shutil.rmtree(config.parent)
+    names = [{"id": OTHER, "names": ["db"]}, {"id": ID}]
+    write(tmp_path / "var/lib/containers/storage/overlay-containers/containers.json", names)
+    asked.look_again()
+    assert asked.of([13], []).containers == ((f"podman://{OTHER}", "db"),)
+    asked.look_again()
+    asked.look_again()
+    assert len(asked.kept) == 1, "only what was asked for is kept"
+
+
+def test_the_process_of_a_real_cgroup(ns: netns.NetNS) -> None:
+    place = next(
+        (
+            path
+            for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"))
+            if os.access(path, os.W_OK)
+        ),
+        None,
+    )
+    if place is None or not (place / "cgroup.procs").exists():
+        pytest.skip("needs a directory of cgroups that may be written to")
+    group = place / f"docker-{ID}.scope"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"needs a cgroup of its own: {error}")
+    try:
+        with ns.popen(["sleep", "60"]) as child:
+            (group / "cgroup.procs").write_text(str(child.pid))
+            told = owners.Owners().of([child.pid], [])
+            child.kill()
+    finally:
+        group.rmdir()
+    assert told.containers == ((f"docker://{ID}", ""),)
+
+
+def test_pods_and_filters(name: str, tmp_path: Path) -> None:
+    """By what CNI keeps of a pod that has no process there: a virtual machine."""
+    result = {
+        "kind": "cniCacheV1",
+        "cniArgs": [["IgnoreUnknown", "1"], ["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "a"]],
+        "result": {"interfaces": [{"name": "veth1"}, {"sandbox": f"/var/run/netns/{name}"}]},
+    }
+    write(tmp_path / "var/lib/cni/results/pods-0123-eth0", result)
+    (tmp_path / "var/lib/cni/results/pods-4567-eth0").write_text("{")
+    options = "--root", str(tmp_path), "--include", "shop/.*"
+    with netns.create(name) as made, agent(*options) as running:
+        text = running.until(name, there=True)
+        assert {key[1] for key in text if key[0] == "netns_processes"} == {name}
+        assert text["netns_exporter_unwanted_namespaces", "", ""] >= 1
+        told = running.families()["netns_info"]
+        whose = {"namespace": "shop", "pod": "a", "uid": ""}
+        assert told == [{"netns": name, "ino": str(made.ino), **whose}]
+    with agent("--exclude", f"net:.*|{name}|/.*") as running:
+        assert not running.families()["netns_processes"]
+        assert running.families()["netns_exporter_build_info"][0]["netns"] == netns.__version__
+
+
+def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+    def told(*options: str) -> str:
+        command = [sys.executable, str(EXAMPLE / "exporter.py"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode in (1, 2)
+        assert "Traceback" not in done.stderr
+        return done.stderr.splitlines()[-1]
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        in_use = told("--address", "127.0.0.1", "--port", port)
+    assert f"can't listen on 127.0.0.1 port {port}: " in in_use
+    assert "Address already in use" in in_use
+    assert "Cannot assign" in told("--address", "192.0.2.1")
+    assert "port 70000" in told("--port", "70000")
+    assert "no.such.host.invalid" in told("--address", "no.such.host.invalid")
+    assert "--include" in told("--include", "(")
+    config = tmp_path / "web.yaml"
+    for text, word in (
+        ("basic_auth_users: {me: secret}", "me: not a bcrypt hash"),
+        ("basic_auth_user: {}", "basic_auth_user is not known here"),
+        ("tls_server_config: {key_file: k}", "cert_file is missing"),
+        ("tls_server_config: {cert_file: none.pem}", "No such file"),
+        ("- a list", "a mapping is expected"),
+        ("{", "web.yaml"),
+    ):
+        config.write_text(text)
+        assert word in told("--web.config.file", str(config)), text
+    assert "No such file" in told("--web.config.file", str(tmp_path / "none"))
+
+
+def test_by_ipv6_tls_and_a_password(tmp_path: Path) -> None:
+    bcrypt = pytest.importorskip("bcrypt")
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl(1), to make a certificate")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    whose = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:::1", "-days", "2"]
+    files = ["-keyout", "key.pem", "-out", "cert.pem"]
+    make = ["openssl", "req", "-x509", *key, *whose, *files]
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    hashed = bcrypt.hashpw(b"pass:word", bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yaml").write_text(
+        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+        f"basic_auth_users: {{scraper: '{hashed}'}}\n"
+    )
+    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    with agent("--web.config.file", str(tmp_path / "web.yaml"), address="::1") as running:
+        assert running.url.startswith("https://[::1]:")
+
+        def answer(user: str | None) -> int:
+            request = urllib.request.Request(running.url)
+            if user is not None:
+                encoded = base64.b64encode(user.encode()).decode()
+                request.add_header("Authorization", f"Basic {encoded}")
+            try:
+                with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                    assert b"netns_processes" in answer.read()
+                    return int(answer.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        def body(host: netns.NetNS) -> list[int]:
+            port = int(running.url.rpartition(":")[2].partition("/")[0])
+            # Whoever says nothing keeps nobody waiting, in the handshake either.
+            with socket.create_connection(("::1", port)):
+                users = None, "scraper:pass:word", "scraper:password", "nobody:", "scraper"
+                return [answer(user) for user in (*users, "scraper:" + 80 * "x")]
+
+        assert running.host.do(body) == [401, 200, 401, 401, 401, 401]
+
+
+def test_promtool_finds_nothing(name: str) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("needs promtool (Debian: prometheus)")
+    with netns.create(name), agent() as running:
+        running.until(name, there=True)
+        text = running.text()
+    check = ["promtool", "check", "metrics"]
+    found = subprocess.run(check, input=text, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    rules = ["promtool", "check", "rules", "rules.yaml"]
+    subprocess.run(rules, cwd=EXAMPLE, check=True, timeout=60)
+    subprocess.run(["promtool", "test", "rules", "rules-test.yaml"], cwd=EXAMPLE, check=True)

@@ -15,11 +15,11 @@ import sys
 import time
 import urllib.request
 
-from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 import exporter
 import netns
+import web
 
 INSIDE = "NETNS_BENCH_INSIDE"
 SEEN = ("netns_link_receive_bytes", "netns_tcp_receive_segments", "netns_processes")
@@ -51,8 +51,7 @@ def main(namespaces: int, rounds: int) -> int:
     urls = {}
     for who, agent in agents.items():
         agent.rescan()
-        server, _ = start_http_server(0, "127.0.0.1", exporter.registry(agent))
-        urls[who] = f"http://127.0.0.1:{server.server_port}/metrics"
+        urls[who] = web.serve("127.0.0.1", 0, exporter.registry(agent), web.Config())
 
     def scrape(who: str) -> str:
         with urllib.request.urlopen(urls[who]) as answer:
