@@ -424,10 +424,10 @@ scrape_configs: [{{job_name: netns, honor_labels: true, static_configs: [{{targe
             query = re.sub(r'"\$(instance|namespace|pod|netns)"', '".*"', query)
             query = query.replace("$__rate_interval", "1m")
             # Nothing is sent again here; the rest is there after some scrapes.
-            while not (rows := ask(query)) and "retransmit" not in query:
+            while not (seen := ask(query)) and "retransmit" not in query:
                 assert time.monotonic() < deadline, query
                 time.sleep(0.2)
-            print(f"{len(rows)} of {query}")
+            print(f"{len(seen)} of {query}")
         assert len(queries) >= 8
         for container in made.values():
             runtime.stop(container)
@@ -439,6 +439,25 @@ scrape_configs: [{{job_name: netns, honor_labels: true, static_configs: [{{targe
             child.terminate()
             child.wait()
         runtime.close()
+
+
+def named(folder: Path) -> None:
+    """The exporter of examples/ knows a podman container by its name."""
+    sys.path.insert(0, str(EXPORTER))
+    import owners
+
+    runtime = Podman(folder)
+    (folder / "host/var/lib/containers").mkdir(parents=True)
+    (folder / "host/var/lib/containers/storage").symlink_to(folder / "root")
+    container = runtime.start("web")
+    inspect = [*runtime.podman, "inspect", "--format", "{{.State.Pid}}", container]
+    pid = int(tool(*inspect, env=runtime.environment))
+    asked = owners.Owners(str(folder / "host"))
+    asked.look_again()
+    told = asked.of([pid], [])
+    print(Path(f"/proc/{pid}/cgroup").read_text(), told)
+    runtime.stop(container)
+    assert told == (owners.Pod(), ((f"podman://{container}", "web"),))
 
 
 def rootless(folder: Path) -> None:
@@ -556,6 +575,14 @@ def test_pods_in_prometheus() -> None:
 
 
 @pytest.mark.timeout(300)
+def test_podman_containers_have_names() -> None:
+    if lacks := missing(*Podman.needs):
+        reason = f"not installed: {', '.join(lacks)}"
+        pytest.skip(reason)
+    run_alone("shared", "named")
+
+
+@pytest.mark.timeout(300)
 def test_rootless_podman() -> None:
     if lacks := missing("podman", "crun", "slirp4netns", "setpriv", "busybox"):
         reason = f"not installed: {', '.join(lacks)}"
@@ -577,8 +604,9 @@ def folder() -> Iterator[Path]:
 
 if __name__ == "__main__":
     with folder() as where:
-        if sys.argv[1] in ("pods", "rootless", "watched"):
-            {"pods": pods, "rootless": rootless, "watched": watched}[sys.argv[1]](where)
+        alone = {each.__name__: each for each in (pods, rootless, watched, named)}
+        if sys.argv[1] in alone:
+            alone[sys.argv[1]](where)
         else:
             runtime = RUNTIMES[sys.argv[1]](where)
             try:

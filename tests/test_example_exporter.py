@@ -305,6 +305,8 @@ UID = "c7bd4d2b-9f8a-4c59-8d33-0b1d5b4d3f60"
         (f"0::/machine.slice/libpod-conmon-{ID}.scope\n", set()),
         (f"0::/kubepods.slice/crio-conmon-{ID}.scope\n", set()),
         (f"0::/docker/{ID[:-1]}\n", set()),
+        (f"0::/docker/{OTHER}/kubelet/kubepods/pod{UID}/{ID}\n", {("", ID, UID)}),
+        (f"0::/libpod_parent/{OTHER}/libpod-{ID}\n", {("podman", ID, "")}),
     ],
 )
 def test_a_container_by_its_cgroup(cgroups: str, told: set[tuple[str, str, str]]) -> None:

@@ -166,15 +166,20 @@ def cgroups_of(pid: int) -> str:
 
 
 def containers_in(cgroups: str) -> set[tuple[str, str, str]]:
-    """Runtime, id and the pod's uid of each container that these cgroups are of."""
+    """Runtime, id and the pod's uid of each container that these cgroups are of.
+
+    The innermost: a container may run others, and podman's pods have ids as well.
+    """
     found = set()
     for line in cgroups.splitlines():
-        uid = ""
+        uid = runtime = id = ""
         for part in line.rpartition(":")[2].split("/"):
             pod = POD.fullmatch(part.removesuffix(".slice"))
             container = CONTAINER.fullmatch(part)
             if pod:
                 uid = pod[1].replace("_", "-")
             elif container and container[1] not in MONITORS:
-                found.add((RUNTIMES.get(container[1], ""), container[2], uid))
+                runtime, id = RUNTIMES.get(container[1], ""), container[2]
+        if id:
+            found.add((runtime, id, uid))
     return found
