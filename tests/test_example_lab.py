@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 import xml.etree.ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ import netns
 
 pytest.importorskip("pyroute2")
 import lab
+import topology
 
 COMMAND = [sys.executable, "-W", "error::ResourceWarning", lab.__file__]
 RTM_DELNSID, RTMGRP_NSID = 89, 1 << 27
@@ -215,3 +217,163 @@ def streaming(pid: int) -> bool:
     """Whether it has two connections: iperf3's control and the stream."""
     lines = Path(f"/proc/{pid}/net/tcp").read_text() + Path(f"/proc/{pid}/net/tcp6").read_text()
     return sum(" 01 " in line for line in lines.splitlines()) >= 2
+
+
+# The lab of a file
+
+TOPOLOGY = [sys.executable, "-W", "error::ResourceWarning", topology.__file__]
+ROUTED = Path(topology.__file__).parent / "routed.json"
+SERVE = """
+import socket, sys
+with socket.create_server((sys.argv[1], 80), family=int(sys.argv[2])) as server:
+    print("ready", flush=True)
+    with server.accept()[0] as one:
+        one.sendall(b"potato of " + one.getpeername()[0].encode())
+"""
+FETCH = """
+import socket, sys
+print(socket.create_connection((sys.argv[1], 80), timeout=20).makefile().read())
+"""
+
+
+def told(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [*TOPOLOGY, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """The example's, by a name that nobody else has."""
+    path = tmp_path / "plan.json"
+    routed = json.loads(ROUTED.read_text())
+    path.write_text(json.dumps({**routed, "name": f"netns-test-{uuid.uuid4().hex[:12]}"}))
+    return path
+
+
+@contextlib.contextmanager
+def up(plan: Path, *options: object) -> Iterator[subprocess.Popen[str]]:
+    command = [*TOPOLOGY, "up", str(plan), *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert "5 nodes, 4 links, up in" in holder.stdout.readline()
+            yield holder
+        finally:
+            holder.kill()
+
+
+def know_all(deaths: Deaths, plan: Path) -> None:
+    asked = topology.read(plan)
+    for node in asked.nodes:
+        with topology.ask(asked, node) as ns:
+            deaths.know(ns)
+    assert deaths.known == 5
+
+
+def test_a_routed_lab(deaths: Deaths, plan: Path, tmp_path: Path) -> None:
+    """Both families through the router, the links written down, all gone by `down`."""
+    with up(plan, "--pcap", tmp_path / "links") as holder:
+        know_all(deaths, plan)
+        for family, web, ann in (
+            (socket.AF_INET, "10.1.0.2", "10.2.0.2"),
+            (socket.AF_INET6, "fd00:1::2", "fd00:2::2"),
+        ):
+            serve = [sys.executable, "-c", SERVE, web, str(int(family))]
+            command = [*TOPOLOGY, "exec", str(plan), "web", *serve]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+                assert server.stdout is not None
+                assert server.stdout.readline() == "ready\n"
+                fetched = told("exec", plan, "ann", sys.executable, "-c", FETCH, web)
+            assert fetched.stdout == f"potato of {ann}\n", fetched.stderr
+        listed = told("list", plan).stdout.splitlines()
+        assert [line.split()[:2] for line in listed][3:] == [
+            ["gate", "router"],
+            ["floor", "switch"],
+        ]
+        left = subprocess.Popen([*TOPOLOGY, "exec", str(plan), "ben", "sleep", "infinity"])
+        while not left_is_in(plan, left.pid):
+            os.sched_yield()
+        done = told("down", plan)
+        assert (done.returncode, done.stderr) == (0, "")
+        deaths.wait()
+        assert left.wait() == -signal.SIGKILL
+        assert holder.wait() == 0
+    captured = (tmp_path / "links/0-web-gate.pcap").read_bytes()
+    assert captured[:4] == struct.pack("=I", 0xA1B23C4D)
+    assert captured.count(b"potato of 10.2.0.2") == captured.count(b"potato of fd00:2::2") == 1
+    assert b"potato" not in (tmp_path / "links/3-ben-floor.pcap").read_bytes()
+    gone = told("exec", plan, "ann", "true")
+    assert gone.returncode == 1
+    assert "is not up in this network namespace" in gone.stderr
+
+
+def left_is_in(plan: Path, pid: int) -> bool:
+    with topology.ask(topology.read(plan), "ben") as ben:
+        return pid in netns.pids(ben)
+
+
+@pytest.mark.parametrize("names", [(), ("--names",)], ids=["unnamed", "named"])
+def test_a_holder_is_killed(deaths: Deaths, plan: Path, names: tuple[str, ...]) -> None:
+    name = topology.read(plan).name
+    with up(plan, *names) as holder:
+        again = told("up", plan)
+        assert (again.returncode, again.stdout) == (1, "")
+        assert "is up already" in again.stderr
+        assert told("exec", plan, "nobody", "true").stderr == f"topology: {name} has no nobody\n"
+        assert told("exec", plan, "ann", "sh", "-c", "exit 7").returncode == 7
+        assert (f"{name}-ann" in netns.names()) == bool(names)
+        know_all(deaths, plan)
+        holder.kill()
+    done = told("down", plan)
+    assert done.returncode == (0 if names else 1), done.stderr
+    deaths.wait()
+    assert not [each for each in netns.names() if each.startswith(name)]
+
+
+def test_an_address_that_a_stranger_took(plan: Path) -> None:
+    """Anybody may listen there: no namespace is entered that another user gave."""
+    asked = topology.read(plan)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(topology.address(asked))
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setresuid(65534, 65534, 65534)
+                listening.listen()  # whose user is told of
+            except OSError:
+                os._exit(77)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 77:
+            pytest.skip("a user namespace that has no second user")
+        assert status == 0
+        assert told("list", plan).stderr == f"topology: {asked.name} is another user's\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"host": {}}, "the file.host: not known here"),
+        ({"name": "a/b"}, "name: 'a/b'"),
+        ({"hosts": []}, "hosts: a mapping"),
+        ({"hosts": {"gate": {}}}, "routers.gate: twice"),
+        ({"hosts": {"a b": {}}}, "hosts.a b: no name"),
+        ({"switches": {"floor": {"routes": {}}}}, "switches.floor.routes: not known"),
+        ({"hosts": {"web": {"gateways": ["10.0"]}}}, "hosts.web.gateways: '10.0'"),
+        ({"hosts": {"web": {"routes": {"10.0.0.1/8": "10.0.0.1"}}}}, "routes.10.0.0.1/8"),
+        ({"links": {}}, "links: a list"),
+        ({"links": [{"between": {"web": []}}]}, "links[0].between: two nodes"),
+        ({"links": [{"between": {"web": [], "x": []}}]}, "links[0].between.x: no host"),
+        ({"links": [{"between": {"web": ["1"], "floor": []}}]}, "links[0].between.web: '1'"),
+        ({"links": [{"between": {"web": [], "floor": ["::1/64"]}}]}, "a switch has no addresses"),
+        ({"links": [{"between": {"web": [], "floor": []}, "loss": "1"}]}, "links[0].loss: '1'"),
+        ({"links": [{"between": {"web": [], "floor": []}, "rate": 5}]}, "links[0].rate: "),
+    ],
+)
+def test_what_is_wrong_in_the_file(plan: Path, change: dict[str, object], said: str) -> None:
+    plan.write_text(json.dumps({**json.loads(plan.read_text()), **change}))
+    with pytest.raises(lab.LabError) as caught:
+        topology.read(plan)
+    assert said in str(caught.value)
+    done = told("list", plan) if change == {"links": {}} else None
+    assert done is None or (done.returncode, done.stdout) == (1, "")
