@@ -430,7 +430,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         in_use = told("--address", "127.0.0.1", "--port", port)
     assert f"can't listen on 127.0.0.1 port {port}: " in in_use
     assert "Address already in use" in in_use
-    assert "Cannot assign" in told("--address", "192.0.2.1")
+    assert "Cannot assign" in told("--address", "2001:db8::1")
     assert "port 70000" in told("--port", "70000")
     assert "no.such.host.invalid" in told("--address", "no.such.host.invalid")
     assert "--include" in told("--include", "(")
