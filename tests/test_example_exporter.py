@@ -344,19 +344,20 @@ def test_a_pod_and_its_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     first, second = (f"containerd://{id}" for id in (ID, OTHER))
     assert asked.of([10, 11], []) == (pod, ((first, ""), (second, "server")))
     assert asked.of([1, 10, 11], []).pod == owners.Pod(), "the host's own namespace"
-    other = {key: value.replace("cart", "till") for key, value in cri("x")["annotations"].items()}  # type: ignore[attr-defined]
-    write(bundle / OTHER / "config.json", {"annotations": other})
+    other = json.loads(json.dumps(cri("x")).replace("cart", "till"))
+    write(bundle / OTHER / "config.json", other)
     assert asked.of([10, 11], []).pod == owners.Pod(), "two pods'"
     (bundle / OTHER / "config.json").write_text("[]")
     assert asked.of([10, 11], []).pod == pod, "one that can't be read says nothing"
 
-    of[12] = f"0::/docker/{OTHER}"
+    of[12] = f"4:pids:/system.slice/docker-{OTHER}.scope\n0::/docker/{OTHER}"
     config = tmp_path / f"var/lib/docker/containers/{OTHER}/config.v2.json"
     write(config, {"Name": "/web", "Config": {"Labels": {}}})
     shutil.rmtree(bundle / OTHER)
+    asked.look_again()
     assert asked.of([12], []).containers == ((f"docker://{OTHER}", "web"),)
-    write(config, {"Name": "/renamed", "Config": {"Labels": None}})
-    assert asked.of([12], []).containers == ((f"docker://{OTHER}", "renamed"),)
+    write(config, {"Name": "/ren\ud800", "Config": {"Labels": None}})
+    assert asked.of([12], []).containers == ((f"docker://{OTHER}", r"ren\ud800"),)
 
     of[13] = f"0::/machine.slice/libpod-{OTHER}.scope/container"
     shutil.rmtree(config.parent)

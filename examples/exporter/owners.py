@@ -29,12 +29,14 @@ RUNTIMES = {
 # What runs beside a container, outside of it, in a cgroup with the same id.
 MONITORS = {"crio-conmon", "libpod-conmon"}
 
-# Where a runtime writes what it was told about the container ID, and who it is.
+# Where a runtime has a folder for each container, named by its id; the file in it that
+# says what the container was told; and which runtime that is.
 FILES = (
-    ("run/containerd/io.containerd.runtime.v2.task/*/ID/config.json", "containerd"),
-    ("run/containers/storage/*-containers/ID/userdata/config.json", "cri-o"),
-    ("var/lib/containers/storage/*-containers/ID/userdata/config.json", "podman"),
-    ("var/lib/docker/containers/ID/config.v2.json", "docker"),
+    ("run/containerd/io.containerd.runtime.v2.task/*", "config.json", "containerd"),
+    ("run/k3s/containerd/io.containerd.runtime.v2.task/*", "config.json", "containerd"),
+    ("run/containers/storage/*-containers", "userdata/config.json", "cri-o"),
+    ("var/lib/containers/storage/*-containers", "userdata/config.json", "podman"),
+    ("var/lib/docker/containers", "config.v2.json", "docker"),
 )
 PODMAN_NAMES = "var/lib/containers/storage/*-containers/containers.json"
 CNI_RESULTS = "var/lib/cni/results/*"
@@ -66,6 +68,7 @@ class Owners:
         self.root = root
         self.kept: dict[str, tuple[tuple[int, ...], Any]] = {}
         self.asked: set[str] = set()
+        self.folders: list[tuple[str, str, str]] = []
         self.podman: dict[str, str] = {}
         self.pinned: dict[str, Pod] = {}
 
@@ -73,6 +76,11 @@ class Owners:
         """Forget what nobody has asked for since the last time; read the lists anew."""
         self.kept = {path: kept for path, kept in self.kept.items() if path in self.asked}
         self.asked = set()
+        self.folders = [
+            (folder, file, runtime)
+            for pattern, file, runtime in FILES
+            for folder in self.glob(pattern)
+        ]
         self.podman, self.pinned = {}, {}
         for path in self.glob(PODMAN_NAMES):
             self.podman.update(self.read(path, names_of_podman) or {})
@@ -86,7 +94,7 @@ class Owners:
         """
         pods: set[Pod] = set()
         containers: set[Container] = set()
-        for runtime, id, uid in containers_of(pids):
+        for id, (runtime, uid) in containers_of(pids).items():
             pod, container = self.container(runtime, id, uid)
             pods.add(pod)
             containers.add(container)
@@ -99,11 +107,11 @@ class Owners:
 
     def container(self, runtime: str, id: str, uid: str) -> tuple[Pod, Container]:
         pod, name = Pod(uid=uid), self.podman.get(id, "")
-        for pattern, whose in FILES:
-            for path in self.glob(pattern.replace("ID", id)):
-                told, its_name = self.read(path, names_of_container) or (Pod(), "")
-                pod = told if told.name else pod
-                name = name or its_name
+        for folder, file, whose in self.folders:
+            found = self.read(f"{folder}/{id}/{file}", names_of_container)
+            if found is not None:
+                pod = found[0] if found[0].name else pod
+                name = name or found[1]
                 runtime = runtime or whose
         return pod, Container(f"{runtime or 'unknown'}://{id}", name)
 
@@ -123,38 +131,48 @@ class Owners:
             if kept is None or kept[0] != identity:
                 with open(path, encoding="utf-8") as file:
                     kept = self.kept[path] = identity, extract(json.load(file))
-        except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError):
             return None  # not what it is taken for: somebody else's format
         return cast("T", kept[1])
+
+
+def text(told: object) -> str:
+    """As a label can have it: JSON may have halves of characters in it."""
+    return str("" if told is None else told).encode(errors="backslashreplace").decode()
 
 
 def names_of_container(config: dict[str, Any]) -> tuple[Pod, str]:
     """The pod and the name, of an OCI bundle's configuration or of Docker's own."""
     told = config.get("annotations") or (config.get("Config") or {}).get("Labels") or {}
     for of_pod, of_container in (CRI, KUBELET):
-        pod = Pod(*(str(told.get(of_pod.format(fact), "")) for fact in Pod._fields))
+        pod = Pod(*(text(told.get(of_pod.format(fact))) for fact in Pod._fields))
         if pod.name:
-            return pod, str(told.get(of_container, ""))
-    return Pod(), str(config.get("Name", "")).lstrip("/")
+            return pod, text(told.get(of_container))
+    return Pod(), text(config.get("Name")).lstrip("/")
 
 
 def names_of_podman(containers: list[dict[str, Any]]) -> dict[str, str]:
     """Each container's id with its first name."""
-    return {each["id"]: each["names"][0] for each in containers if each.get("names")}
+    return {each["id"]: text(each["names"][0]) for each in containers if each.get("names")}
 
 
 def pod_of_attachment(kept: dict[str, Any]) -> dict[str, Pod]:
     """The name of the namespace with its pod, of what libcni keeps of an ADD."""
     told = dict(kept.get("cniArgs") or ())
-    pod = Pod(*(told.get(f"K8S_POD_{fact.upper()}", "") for fact in Pod._fields))
+    pod = Pod(*(text(told.get(f"K8S_POD_{fact.upper()}")) for fact in Pod._fields))
     interfaces = (kept.get("result") or {}).get("interfaces") or ()
     paths = {kept.get("netns"), *(each.get("sandbox") for each in interfaces)}
     return {os.path.basename(path): pod for path in paths if path and pod.name}
 
 
-def containers_of(pids: Iterable[int]) -> set[tuple[str, str, str]]:
-    """Those of many processes: most are in few cgroups."""
-    return {found for cgroups in set(map(cgroups_of, pids)) for found in containers_in(cgroups)}
+def containers_of(pids: Iterable[int]) -> dict[str, tuple[str, str]]:
+    """Each container's id with the runtime and the pod's uid, as far as cgroups tell."""
+    found: dict[str, tuple[str, str]] = {}
+    for cgroups in set(map(cgroups_of, pids)):  # most processes are in few
+        for runtime, id, uid in containers_in(cgroups):
+            known = found.get(id, ("", ""))
+            found[id] = known[0] or runtime, known[1] or uid
+    return found
 
 
 def cgroups_of(pid: int) -> str:
