@@ -23,6 +23,8 @@ import pytest
 import netns
 
 pytest.importorskip("pyroute2")
+from pyroute2 import IPRoute
+
 import lab
 import topology
 
@@ -307,6 +309,32 @@ def test_a_routed_lab(deaths: Deaths, plan: Path, tmp_path: Path) -> None:
     assert "is not up in this network namespace" in gone.stderr
 
 
+def test_a_captured_link_goes_down(plan: Path, tmp_path: Path) -> None:
+    """And the lab stays up."""
+    with up(plan, "--pcap", tmp_path / "links") as holder:
+        with topology.ask(topology.read(plan), "web") as web:
+            web.do(turn, "down")
+            web.do(turn, "up")
+        assert told("list", plan).returncode == 0
+        assert told("down", plan).returncode == 0
+        assert holder.wait() == 0
+
+
+def turn(home: netns.NetNS, state: str) -> None:
+    with IPRoute() as route:
+        (index,) = route.link_lookup(ifname="eth0")
+        route.link("set", index=index, state=state)
+
+
+def test_a_gateway_that_nobody_reaches(plan: Path) -> None:
+    routed = json.loads(plan.read_text())
+    routed["hosts"]["web"]["gateways"] = ["10.77.0.1"]
+    plan.write_text(json.dumps(routed))
+    done = told("up", plan)
+    said = "topology: hosts.web: default by 10.77.0.1: Network is unreachable\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
 def left_is_in(plan: Path, pid: int) -> bool:
     with topology.ask(topology.read(plan), "ben") as ben:
         return pid in netns.pids(ben)
@@ -361,6 +389,7 @@ def test_an_address_that_a_stranger_took(plan: Path) -> None:
         ({"switches": {"floor": {"routes": {}}}}, "switches.floor.routes: not known"),
         ({"hosts": {"web": {"gateways": ["10.0"]}}}, "hosts.web.gateways: '10.0'"),
         ({"hosts": {"web": {"routes": {"10.0.0.1/8": "10.0.0.1"}}}}, "routes.10.0.0.1/8"),
+        ({"hosts": {"web": {"routes": {"10.0.0.0/8": 5}}}}, "10.0.0.0/8: 5: a text"),
         ({"links": {}}, "links: a list"),
         ({"links": [{"between": {"web": []}}]}, "links[0].between: two nodes"),
         ({"links": [{"between": {"web": [], "x": []}}]}, "links[0].between.x: no host"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import ipaddress
 import json
 import os
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 import netns
 from lab import LabError, Shape, delay, loss, rate
@@ -155,6 +157,8 @@ def read_routes(settings: dict[str, Any], where: str) -> tuple[list[str], dict[s
     for network, gateway in routes.items():
         with at(f"{where}.routes.{network}"):
             ipaddress.ip_network(network)
+            if not isinstance(gateway, str):  # a number would be an address, too
+                raise TypeError(f"{gateway!r}: a text is expected")
             ipaddress.ip_address(gateway)
     return gateways, routes
 
@@ -185,7 +189,7 @@ class Lab:
                     self.spaces[name].do(configure, device, addresses, link.shape, switched)
             for name, node in topology.nodes.items():
                 if node.gateways or node.routes:
-                    self.spaces[name].do(add_routes, node)
+                    self.spaces[name].do(add_routes, name, node)
         except BaseException:
             self.close()
             raise
@@ -255,14 +259,19 @@ def configure(
         route.link("set", index=index, state="up")
 
 
-def add_routes(home: netns.NetNS, node: Node) -> None:
+def add_routes(home: netns.NetNS, name: str, node: Node) -> None:
     with IPRoute() as route:
         for network, gateway in [
             *((f"{network}", gateway) for network, gateway in node.routes.items()),
             *(("default", gateway) for gateway in node.gateways),
         ]:
             family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-            route.route("add", dst=network, gateway=gateway, family=family)
+            try:
+                route.route("add", dst=network, gateway=gateway, family=family)
+            except NetlinkError as error:
+                reason = os.strerror(error.code)
+                where = f"{node.kind}s.{name}: {network} by {gateway}"
+                raise LabError(f"{where}: {reason}") from None
 
 
 class Capture:
@@ -287,7 +296,12 @@ class Capture:
     def read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                packet = self.socket.recv(1 << 16)
+                try:
+                    packet = self.socket.recv(1 << 16)
+                except OSError as error:
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    continue  # told once when the device goes down, which may come up again
                 now = divmod(time.time_ns(), 10**9)
                 self.file.write(PACKET.pack(*now, len(packet), len(packet)) + packet)
                 self.file.flush()
