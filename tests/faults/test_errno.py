@@ -498,7 +498,14 @@ def test_every_call_fails_with_every_errno(
         moved_to = stage.link if operation == "set" else stage.home
         try:
             outcome = inject(fault, prepare, act)
-            assert outcome.given, "the fault was not reached"
+            if not outcome.given:
+                # A dump that others' namespaces interrupted was asked for once more in
+                # the dry run, or is shorter now: fewer calls are made since.
+                undo()
+                on_a_thread(dry_run)
+                undo()
+                assert fault.nth > len(made), "the fault was not reached"
+                continue
             counts[judge(outcome, stage.home, moved_to)] += 1
             if not fault.persistent:
                 check_names(stage)
