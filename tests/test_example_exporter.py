@@ -344,6 +344,11 @@ def test_a_pod_and_its_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     first, second = (f"containerd://{id}" for id in (ID, OTHER))
     assert asked.of([10, 11], []) == (pod, ((first, ""), (second, "server")))
     assert asked.of([1, 10, 11], []).pod == owners.Pod(), "the host's own namespace"
+    attached = {"cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "cart-0"]]}
+    write(tmp_path / "var/lib/cni/results/x", {**attached, "netns": "/var/run/netns/cni-1"})
+    asked.look_again()
+    assert asked.of([10], ["cni-1"]).pod == pod, "CNI need not say the uid"
+    (tmp_path / "var/lib/cni/results/x").unlink()
     other = json.loads(json.dumps(cri("x")).replace("cart", "till"))
     write(bundle / OTHER / "config.json", other)
     assert asked.of([10, 11], []).pod == owners.Pod(), "two pods'"

@@ -128,7 +128,10 @@ class Counters:
         """Each column, summed over the CPUs; nothing without the module."""
         if self.conntrack < 0:
             return {}
-        head, *cpus = os.pread(self.conntrack, 1 << 16, 0).splitlines()
+        text = b""
+        while part := os.pread(self.conntrack, 1 << 16, len(text)):
+            text += part  # a read gives a page at most, which some 25 CPUs fill
+        head, *cpus = text.splitlines()
         keys = [key.decode() for key in head.split()]
         rows = [[int(value, 16) for value in line.split()] for line in cpus]
         found = dict(zip(keys, map(sum, zip(*rows))))

@@ -118,8 +118,8 @@ class Agent(Collector):
                 come[key] = Namespace(each, owner, self.switch)
             except FileNotFoundError:
                 continue  # gone already
-            except OSError:
-                unread.add(key)  # another user's, or no descriptor left
+            except (OSError, RuntimeError):
+                unread.add(key)  # another user's, or no descriptor or thread left
         with self.lock:
             gone = [self.kept.pop(key) for key in self.kept.keys() - wanted.keys()]
             for key, kept in self.kept.items():
@@ -155,7 +155,7 @@ class Agent(Collector):
             for namespace in self.kept.values():
                 try:
                     devices, snmp, conntrack = self.read(namespace)
-                except OSError:
+                except (OSError, ValueError, RuntimeError):  # no thread; an answer cut short
                     unread += 1
                     continue
                 here = {"netns": namespace.label}

@@ -102,6 +102,8 @@ class Owners:
         pods |= {self.pinned[name] for name in names if name in self.pinned}
         told = {pod.uid for pod in pods if pod.name} | {""}
         pods = {pod for pod in pods if pod.name or pod.uid not in told}
+        known = {pod[:2] for pod in pods if pod.uid}  # CNI may not say the uid
+        pods = {pod for pod in pods if pod.uid or pod[:2] not in known}
         pod = pods.pop() if len(pods) == 1 and 1 not in pids else Pod()
         return Owner(pod, tuple(sorted(containers)))
 
@@ -110,7 +112,7 @@ class Owners:
         for folder, file, whose in self.folders:
             found = self.read(f"{folder}/{id}/{file}", names_of_container)
             if found is not None:
-                pod = found[0] if found[0].name else pod
+                pod = found[0]._replace(uid=found[0].uid or uid) if found[0].name else pod
                 name = name or found[1]
                 runtime = runtime or whose
         return pod, Container(f"{runtime or 'unknown'}://{id}", name)
