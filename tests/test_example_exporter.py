@@ -449,6 +449,11 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
         ("basic_auth_user: {}", "basic_auth_user is not known here"),
         ("tls_server_config: {key_file: k}", "cert_file is missing"),
         ("tls_server_config: {cert_file: none.pem}", "No such file"),
+        ("basic_auth_users: {me: $2b$nonsense}", "me: not a bcrypt hash"),
+        ("tls_server_config: {cert_file: 5}", "No such file"),
+        ("tls_server_config: false", "a mapping is expected"),
+        ("tls_server_config: {}", "cert_file is missing"),
+        ("[]", "a mapping is expected"),
         ("- a list", "a mapping is expected"),
         ("{", "web.yaml"),
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import re
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
 App = Callable[..., Iterable[bytes]]
+HASH = re.compile(rb"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
 CLIENTS = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -38,37 +40,41 @@ class ConfigError(ValueError):
 def read_config(path: str) -> Config:
     """The parts of a web.config.file that are known here; any other is refused."""
     try:
+        import bcrypt  # noqa: F401 (said now rather than at the first request)
         import yaml
     except ImportError:
         raise ConfigError("a web.config.file needs PyYAML: pip install PyYAML bcrypt") from None
     try:
         with open(path, encoding="utf-8") as file:
-            told = yaml.safe_load(file) or {}
-    except (OSError, yaml.YAMLError) as error:
+            told = yaml.safe_load(file)
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from None
     told = part(told, "the file", "tls_server_config", "basic_auth_users")
     users = part(told.get("basic_auth_users"), "basic_auth_users")
     hashes = {str(user): str(hash).encode() for user, hash in users.items()}
     for user, hash in hashes.items():
-        if not hash.startswith((b"$2a$", b"$2b$", b"$2y$")):
+        if not HASH.fullmatch(hash):
             raise ConfigError(f"basic_auth_users: {user}: not a bcrypt hash (htpasswd -nB)")
     names = "cert_file", "key_file", "client_ca_file", "client_auth_type"
     tls = part(told.get("tls_server_config"), "tls_server_config", *names)
-    return Config(tls_context(tls, os.path.dirname(path)) if tls else None, hashes)
+    context = tls_context(tls, os.path.dirname(path)) if "tls_server_config" in told else None
+    return Config(context, hashes)
 
 
 def part(told: Any, where: str, *known: str) -> dict[str, Any]:
-    if not isinstance(told or {}, dict):
+    if told is None:
+        return {}
+    if not isinstance(told, dict):
         raise ConfigError(f"{where}: a mapping is expected")
-    for name in told or ():
+    for name in told:
         if known and name not in known:
             raise ConfigError(f"{where}: {name} is not known here, only {', '.join(known)}")
-    return told or {}
+    return told
 
 
 def tls_context(told: dict[str, Any], directory: str) -> ssl.SSLContext:
     def path(name: str) -> str | None:
-        return os.path.join(directory, told[name]) if told.get(name) else None
+        return os.path.join(directory, str(told[name])) if told.get(name) else None
 
     certificate = path("cert_file")
     if certificate is None:
@@ -80,6 +86,8 @@ def tls_context(told: dict[str, Any], directory: str) -> ssl.SSLContext:
             context.load_verify_locations(path("client_ca_file"))
         asked = told.get("client_auth_type", "NoClientCert")
         context.verify_mode = CLIENTS[asked]
+        if context.verify_mode != ssl.CERT_NONE and "client_ca_file" not in told:
+            raise ConfigError(f"client_auth_type: {asked} needs a client_ca_file")
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"tls_server_config: {error}") from None
     except KeyError:
@@ -91,14 +99,12 @@ def asks_password(app: App, users: dict[str, bytes]) -> App:
     """The same application for those who say a user's name and password."""
     import bcrypt
 
-    nobody = bcrypt.hashpw(b"", bcrypt.gensalt())
-
     # A hash takes a scrape's time by design. Users are those of the start: what was
     # right once remains it.
     @functools.lru_cache(maxsize=16)
     def knows(user: str, password: bytes) -> bool:
-        # Unknown users take as long as known ones. bcrypt reads 72 bytes at most.
-        right = bcrypt.checkpw(password[:72], users.get(user, nobody))
+        # Unknown users take as long as a known one. bcrypt reads 72 bytes at most.
+        right = bcrypt.checkpw(password[:72], users.get(user, next(iter(users.values()))))
         return right and user in users
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
