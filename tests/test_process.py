@@ -295,6 +295,8 @@ def test_interrupted_at_every_instruction(
         return trace
 
     before = children()
+    # CPython 3.12 tells of instructions if that was asked for before settrace().
+    sys._getframe().f_trace_opcodes = True
     for nth in itertools.count(1):
         left = nth
         sys.settrace(trace)
