@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import os
 import re
@@ -43,7 +44,7 @@ def read_config(path: str) -> Config:
         import bcrypt  # noqa: F401 (said now rather than at the first request)
         import yaml
     except ImportError:
-        raise ConfigError("a web.config.file needs PyYAML: pip install PyYAML bcrypt") from None
+        raise ConfigError("a web.config.file needs these: pip install PyYAML bcrypt") from None
     try:
         with open(path, encoding="utf-8") as file:
             told = yaml.safe_load(file)
@@ -109,12 +110,12 @@ def asks_password(app: App, users: dict[str, bytes]) -> App:
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         scheme, _, encoded = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        try:
+        known = False
+        with contextlib.suppress(ValueError):  # neither base64 nor UTF-8
             user, _, password = base64.b64decode(encoded, validate=True).partition(b":")
-            if scheme.lower() == "basic" and knows(user.decode(), password):
-                return app(environ, start)
-        except ValueError:  # neither base64 nor UTF-8
-            scheme = ""
+            known = scheme.lower() == "basic" and knows(user.decode(), password)
+        if known:
+            return app(environ, start)
         start("401 Unauthorized", [("WWW-Authenticate", "Basic"), ("Content-Length", "0")])
         return [b""]
 
