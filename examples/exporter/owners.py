@@ -100,11 +100,10 @@ class Owners:
             containers.add(container)
         # A sandbox may be a virtual machine: no process of it is inside.
         pods |= {self.pinned[name] for name in names if name in self.pinned}
-        told = {pod.uid for pod in pods if pod.name} | {""}
-        pods = {pod for pod in pods if pod.name or pod.uid not in told}
-        known = {pod[:2] for pod in pods if pod.uid}  # CNI may not say the uid
-        pods = {pod for pod in pods if pod.uid or pod[:2] not in known}
-        pod = pods.pop() if len(pods) == 1 and 1 not in pids else Pod()
+        # Each source may lack a fact; where two say different ones it is no one pod's.
+        facts = [set(told) - {""} for told in zip(*pods)]
+        is_one = 1 not in pids and all(len(told) <= 1 for told in facts)
+        pod = Pod(*(min(told, default="") for told in facts)) if is_one else Pod()
         return Owner(pod, tuple(sorted(containers)))
 
     def container(self, runtime: str, id: str, uid: str) -> tuple[Pod, Container]:
