@@ -262,7 +262,7 @@ def configure(
 def add_routes(home: netns.NetNS, name: str, node: Node) -> None:
     with IPRoute() as route:
         for network, gateway in [
-            *((f"{network}", gateway) for network, gateway in node.routes.items()),
+            *node.routes.items(),
             *(("default", gateway) for gateway in node.gateways),
         ]:
             family = socket.AF_INET6 if ":" in gateway else socket.AF_INET

@@ -493,7 +493,7 @@ def test_every_call_fails_with_every_errno(
     gc.collect()
     before = world(stage.directory)
     counts = {"refused": 0, "coped": 0, "loud": 0}
-    for fault in plan(made):
+    for fault in plan(list(made)):
         stage.fault = fault
         moved_to = stage.link if operation == "set" else stage.home
         try:
