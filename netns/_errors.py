@@ -261,4 +261,5 @@ def wrong_value(what: str, value: object) -> InvalidValueError:
     )
 
 
-hand_over(from_native, wrong_type)
+hand_over("netns.from_native", from_native)
+hand_over("netns.wrong_type", wrong_type)

@@ -10,8 +10,8 @@ from ._call import call, directories, directory, encode, ffi, lib, native, numbe
 from ._errors import KernelError, NotFoundError, NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
-from ._native import REFUSED, Guard, Handle, do_inside, forget_host, guard, hand_over_async
-from ._switch import RUNS_LATER, check_function, watch_for_await
+from ._native import REFUSED, Guard, Handle, do_inside, forget_host, guard, hand_over
+from ._switch import check_function, watch_for_await
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,12 +75,6 @@ class NetNS(Handle):
         Since: Linux 4.9.
         Source: setns(2), network_namespaces(7).
         """
-        try:
-            flags = fn.__code__.co_flags
-        except AttributeError:
-            flags = RUNS_LATER
-        if flags & RUNS_LATER:
-            check_function(fn)
         result: t.T = do_inside(self, fn, args, kwargs)
         return self._do_in_thread(fn, args, kwargs) if result is REFUSED else result
 
@@ -775,4 +769,5 @@ def do(
         return ns.do(fn, *args, **kwargs)
 
 
-hand_over_async(lambda ns: _asyncio.begin(ns))  # which is imported no sooner than it is used
+# _asyncio is imported no sooner than it is used.
+hand_over("netns.begin_async", lambda ns: _asyncio.begin(ns))

@@ -9,14 +9,10 @@ from ._handle import NetNS
 ffi: Any
 lib: Any
 
-def hand_over(
-    from_native: Callable[[int, int, bytes], Exception],
-    wrong_type: Callable[[str, object], Exception],
-    /,
-) -> None: ...
-def hand_over_async(begin: Callable[[NetNS], tuple[ContextVar[Any], Handle]], /) -> None: ...
+def hand_over(key: str, function: Callable[..., object], /) -> None: ...
 
 REFUSED: object
+RUNS_LATER: int
 
 def do_inside(
     ns: Handle, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], /

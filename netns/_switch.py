@@ -7,11 +7,10 @@ from sys import _getframe, modules, version_info
 from ._call import lib
 from ._errors import step_text, wrong_type
 from ._lazy import _types as t
-from ._native import Guard, Tour, tour_guard
+from ._native import RUNS_LATER, Guard, Tour, hand_over, tour_guard
 from ._native import keep_gil as _keep_gil
 
 CHECK_RETURN = step_text(lib.NETNS_STEP_CHECK_RETURN)
-RUNS_LATER = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 def check_function(fn: t.Callable[..., object]) -> None:
@@ -48,6 +47,9 @@ def _unwrapped(fn: t.Callable[..., object]) -> tuple[t.Callable[..., object], in
         raise wrong_type("do() takes a function", fn)
     code = getattr(fn, "__code__", None) or getattr(type(fn).__call__, "__code__", None)
     return fn, code.co_flags if code else 0
+
+
+hand_over("netns.check_function", check_function)
 
 
 def watch_for_await(guard: Guard, up: int) -> Guard:

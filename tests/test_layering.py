@@ -49,6 +49,7 @@ C = [
 BINDING = [
     "netns.h",
     "python/binding.h",
+    "python/interpreter.c",
     "python/errors.c",
     "python/handle.c",
     "python/switch.c",

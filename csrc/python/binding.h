@@ -17,6 +17,19 @@
 #define METH_FASTCALL 0x0080
 #endif
 
+/* interpreter.c */
+
+PyObject *netns__py_none(void);
+int netns__py_add_type(PyObject *module, const char *name, PyType_Spec *spec,
+		       PyTypeObject **type);
+void netns__py_free(PyObject *obj);
+PyObject *netns__py_hand_over(PyObject *module, PyObject *args);
+PyObject *netns__py_handed_over(const char *key);
+PyObject *netns__py_call_facade(const char *key, PyObject *arg);
+void netns__py_find_vectorcall(void);
+PyObject *netns__py_call(PyObject *callable, PyObject *const *args,
+			 Py_ssize_t count, PyObject *names);
+
 /* errors.c */
 
 PyObject *netns__py_raise(const struct netns_error *err);
@@ -25,13 +38,6 @@ PyObject *netns__py_raise_during(const struct netns_error *err, PyObject *type,
 void netns__py_add_context(PyObject *type, PyObject *value,
 			   PyObject *traceback);
 PyObject *netns__py_raise_wrong_type(PyObject *value);
-PyObject *netns__py_hand_over(PyObject *module, PyObject *args);
-PyObject *netns__py_hand_over_async(PyObject *module, PyObject *begin);
-PyObject *netns__py_begin_async(PyObject *handle);
-PyObject *netns__py_none(void);
-int netns__py_add_type(PyObject *module, const char *name, PyType_Spec *spec,
-		       PyTypeObject **type);
-void netns__py_free(PyObject *obj);
 
 /* handle.c */
 

@@ -11,7 +11,6 @@
  */
 #include "binding.h"
 
-#include <dlfcn.h>
 #include <string.h>
 
 /*
@@ -114,51 +113,6 @@ enum {
 };
 
 static PyObject *context_key;
-
-/*
- * PyObject_Vectorcall() is in the limited API since 3.12, and in the interpreter
- * since 3.11. Without it each call of a loop's method makes a tuple and a dict.
- */
-typedef PyObject *vectorcall(PyObject *callable, PyObject *const *args,
-			     size_t count, PyObject *names);
-static vectorcall *vectorcall_found;
-
-static vectorcall *find_vectorcall(void)
-{
-	void *symbol = dlsym(RTLD_DEFAULT, "PyObject_Vectorcall");
-	vectorcall *found;
-
-	memcpy(&found, &symbol, sizeof(found));
-	return found;
-}
-
-static PyObject *call(PyObject *callable, PyObject *const *args,
-		      Py_ssize_t count, PyObject *names)
-{
-	Py_ssize_t i, named = names ? PyTuple_Size(names) : 0;
-	PyObject *tuple, *dict = NULL, *result = NULL;
-
-	if (vectorcall_found)
-		return vectorcall_found(callable, args, (size_t)count, names);
-	tuple = PyTuple_New(count);
-	if (!tuple)
-		return NULL;
-	for (i = 0; i < count; i++) {
-		Py_INCREF(args[i]);
-		PyTuple_SetItem(tuple, i, args[i]);
-	}
-	if (named && !(dict = PyDict_New()))
-		goto out;
-	for (i = 0; i < named; i++)
-		if (PyDict_SetItem(dict, PyTuple_GetItem(names, i),
-				   args[count + i]) < 0)
-			goto out;
-	result = PyObject_Call(callable, tuple, dict);
-out:
-	Py_DECREF(tuple);
-	Py_XDECREF(dict);
-	return result;
-}
 
 /* The position of the context among the keyword arguments, or -1. */
 static Py_ssize_t find_context(PyObject *names)
@@ -281,7 +235,8 @@ static PyObject *call_method(PyObject *self, PyObject *const *args,
 	} else {
 		memcpy(put + used, args + count, sizeof(*put) * (size_t)named);
 	}
-	result = call(PyTuple_GetItem(self, METHOD), put, used, names);
+	result =
+		netns__py_call(PyTuple_GetItem(self, METHOD), put, used, names);
 out:
 	if (put != on_stack)
 		PyMem_Free(put);
@@ -333,8 +288,6 @@ PyObject *netns__py_schedule(PyObject *module, PyObject *args)
 				"schedule() takes seven arguments");
 		return NULL;
 	}
-	if (!vectorcall_found)
-		vectorcall_found = find_vectorcall();
 	if (!context_key)
 		context_key = PyUnicode_InternFromString("context");
 	return context_key ? PyCFunction_New(&scheduled_method, args) : NULL;

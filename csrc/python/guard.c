@@ -356,7 +356,8 @@ static PyObject *guard_aenter(PyObject *obj, PyObject *unused)
 		return netns__py_raise_wrong_type(obj);
 	if (atomic_load(&self->number) || atomic_load(&self->token))
 		return raise_order_error();
-	begun = netns__py_begin_async((PyObject *)self->handle);
+	begun = netns__py_call_facade("netns.begin_async",
+				      (PyObject *)self->handle);
 	if (!begun)
 		return NULL;
 	if (!PyArg_ParseTuple(begun, "OO", &variable, &inside)) {

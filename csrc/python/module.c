@@ -58,7 +58,6 @@ static PyMethodDef functions[] = {
 	{ "hand_over", netns__py_hand_over, METH_VARARGS, NULL },
 	{ "guard", netns__py_guard, METH_O, NULL },
 	{ "tour_guard", netns__py_tour_guard, METH_NOARGS, NULL },
-	{ "hand_over_async", netns__py_hand_over_async, METH_O, NULL },
 	{ "do_inside", (PyCFunction)(void (*)(void))netns__py_do_inside,
 	  METH_FASTCALL, NULL },
 	{ "call_inside", netns__py_call_inside, METH_VARARGS, NULL },
@@ -74,6 +73,7 @@ PyMODINIT_FUNC PyInit__native(void)
 {
 	PyObject *module = is_refused_here() ? NULL : netns__init_cffi();
 
+	netns__py_find_vectorcall();
 	if (module && (PyModule_AddFunctions(module, functions) < 0 ||
 		       netns__py_add_switch(module) < 0 ||
 		       netns__py_add_handle(module) < 0 ||

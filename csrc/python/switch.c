@@ -14,6 +14,10 @@
 
 static atomic_int keep_gil;
 static PyObject *refused; /* what do_inside() returns in place of a result */
+static PyObject *code_key, *flags_key;
+
+/* Of code that a call only begins: CO_GENERATOR, _COROUTINE, _ASYNC_GENERATOR. */
+#define RUNS_LATER (0x20 | 0x80 | 0x200)
 
 PyObject *netns__py_keep_gil(PyObject *module, PyObject *on)
 {
@@ -115,15 +119,45 @@ int netns__py_leave_keeping(int64_t number)
 	return ret;
 }
 
+/*
+ * Refuses a function whose body would run outside. One written in Python is seen
+ * to be none here; the facade looks at everything else, and words the refusal.
+ */
+static int check_function(PyObject *fn)
+{
+	PyObject *code = PyObject_GetAttr(fn, code_key), *result;
+	PyObject *flags = code ? PyObject_GetAttr(code, flags_key) : NULL;
+	long value = flags ? PyLong_AsLong(flags) : -1;
+
+	Py_XDECREF(code);
+	Py_XDECREF(flags);
+	if (value >= 0 && !(value & RUNS_LATER))
+		return 0;
+	if (PyErr_Occurred()) {
+		if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+			return -1;
+		PyErr_Clear();
+	}
+	result = netns__py_call_facade("netns.check_function", fn);
+	Py_XDECREF(result);
+	return result ? 0 : -1;
+}
+
+#define MOST_ON_STACK 8
+
 /* fn(host, *args, **kwargs), where the last two may be empty. */
 static PyObject *call_with_host(PyObject *fn, PyObject *host, PyObject *args,
 				PyObject *kwargs)
 {
 	Py_ssize_t i, count = PyTuple_Size(args);
-	PyObject *all, *arg, *result;
+	PyObject *on_stack[MOST_ON_STACK], *all, *arg, *result;
 
-	if (!count && !PyDict_Size(kwargs))
-		return PyObject_CallFunctionObjArgs(fn, host, NULL);
+	if (count < MOST_ON_STACK && !PyDict_Size(kwargs)) {
+		on_stack[0] = host;
+		for (i = 0; i < count; i++)
+			on_stack[i + 1] = PyTuple_GetItem(args, i);
+		return netns__py_call(fn, on_stack, count + 1, NULL);
+	}
 	all = PyTuple_New(count + 1);
 	if (!all)
 		return NULL;
@@ -158,7 +192,9 @@ PyObject *netns__py_do_inside(PyObject *module, PyObject *const *args,
 				"tuple and a dict");
 		return NULL;
 	}
-	number = enter_if_returnable(args[0]);
+	number = check_function(args[1]);
+	if (!number)
+		number = enter_if_returnable(args[0]);
 	if (number < 0)
 		return NULL;
 	if (!number) {
@@ -167,7 +203,8 @@ PyObject *netns__py_do_inside(PyObject *module, PyObject *const *args,
 	}
 	host = netns__py_host(Py_TYPE(args[0]));
 	result = host ? call_with_host(args[1], host, args[2], args[3]) : NULL;
-	if (netns__py_leave_keeping(number) < 0)
+	if (result ? netns__py_leave(number) < 0
+		   : netns__py_leave_keeping(number) < 0)
 		Py_CLEAR(result);
 	Py_XDECREF(host);
 	return result;
@@ -178,6 +215,13 @@ int netns__py_add_switch(PyObject *module)
 	if (!refused)
 		refused = PyObject_CallObject((PyObject *)&PyBaseObject_Type,
 					      NULL);
-	return refused ? PyObject_SetAttrString(module, "REFUSED", refused)
-		       : -1;
+	if (!code_key)
+		code_key = PyUnicode_InternFromString("__code__");
+	if (!flags_key)
+		flags_key = PyUnicode_InternFromString("co_flags");
+	if (!refused || !code_key || !flags_key)
+		return -1;
+	if (PyModule_AddIntConstant(module, "RUNS_LATER", RUNS_LATER) < 0)
+		return -1;
+	return PyObject_SetAttrString(module, "REFUSED", refused);
 }
