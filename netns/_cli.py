@@ -11,7 +11,7 @@ import netns
 
 from ._call import call, directory, lib, native
 from ._errors import step_text
-from ._names import nsids_of
+from ._names import nsids_given, nsids_of
 from ._words import FAILED, REFUSED, WRONG, identifier, in_full, simple
 
 # Most of the time of a command is that of its imports: what only some commands need is
@@ -30,7 +30,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # as a shell has it
 
 def shown(text: str) -> str:
     """A name as it may be printed: on a terminal, without what would steer it."""
-    if not sys.stdout.isatty():
+    if text.isprintable() or not sys.stdout.isatty():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -77,47 +77,56 @@ def warn(error: object) -> None:
     print(f"netns: warning: {error}", file=sys.stderr)
 
 
-class Ids:
-    """The ids of namespaces, or without rtnetlink none, and one warning."""
+def has_ids() -> bool:
+    """Whether there are any ids; without rtnetlink a warning says that they are left out."""
+    try:
+        return bool(nsids_of(None, None))
+    except netns.Error as error:
+        warn(f"ids are left out: {error}")
+        return False
 
-    def __init__(self) -> None:
-        self.error: netns.Error | None = None
+
+def named(args: Any, ids: bool = True) -> Iterator[tuple[str, int, int | None]]:
+    """Each name with the inode number and the id; one that is deleted meanwhile is left out.
+
+    As many as may surely be open at once are asked for their ids together.
+    """
+    names = netns.names(rundir=args.rundir)
+    most = os.sysconf("SC_OPEN_MAX") // 2
+    while names:
+        opened: dict[str, netns.NetNS] = {}
         try:
-            self.given = bool(nsids_of(None, None))
-        except netns.Error:
-            self.given = True  # perhaps; each is asked for its own
-
-    def of(self, ns: netns.NetNS) -> int | None:
-        if self.given and self.error is None:
-            try:
-                return ns.nsid
-            except (netns.KernelError, netns.NotPermittedError) as error:
-                self.error = error
-                warn(f"ids are left out: {error}")
-        return None
-
-
-def named(args: Any) -> Iterator[tuple[str, netns.NetNS]]:
-    """Each name with its namespace; one that is deleted meanwhile is left out."""
-    for name in netns.names(rundir=args.rundir):
-        try:
-            ns = netns.open(name, rundir=args.rundir)
-        except netns.NotFoundError:
-            continue
-        with ns:
-            yield name, ns
+            for name in names[:most]:
+                try:
+                    opened[name] = netns.open(name, rundir=args.rundir)
+                except netns.NotFoundError:
+                    continue
+            nsids = nsids_given(opened.values()) if ids else [None] * len(opened)
+            yield from [(name, opened[name].ino, nsid) for name, nsid in zip(opened, nsids)]
+        finally:
+            for ns in opened.values():
+                ns.close()
+        names = names[most:]
 
 
 def list_names(args: Any) -> int:
-    ids = Ids()
-    entries: list[dict[str, Any]] = [
-        {"name": name, "id": ids.of(ns), "ino": ns.ino} for name, ns in named(args)
-    ]
+    ids = has_ids()
     if args.json:
-        output([{k: v for k, v in entry.items() if v is not None} for entry in entries])
+        output(
+            [
+                {"name": name, **({} if nsid is None else {"id": nsid}), "ino": ino}
+                for name, ino, nsid in named(args, ids)
+            ]
+        )
         return 0
-    for entry in entries:
-        print(shown(entry["name"]) + ("" if entry["id"] is None else f" (id: {entry['id']})"))
+    if ids:
+        lines = [
+            shown(name) + ("" if nsid is None else f" (id: {nsid})")
+            for name, _, nsid in named(args)
+        ]
+    else:
+        lines = [shown(name) for name in netns.names(rundir=args.rundir)]
+    print("".join(f"{line}\n" for line in lines), end="")
     return 0
 
 
@@ -264,8 +273,8 @@ def list_ids(args: Any) -> int:
         return WRONG
     target, only = wanted.get("target-nsid"), wanted.get("nsid")
     owners: dict[int | None, list[str]] = {}
-    for name, ns in named(args):
-        owners.setdefault(ns.nsid, []).append(name)
+    for name, _, nsid in named(args):
+        owners.setdefault(nsid, []).append(name)
     entries = []
     try:
         pairs = nsids_of(target, only)

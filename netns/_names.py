@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import fsdecode
 
-from ._call import call, directories, ffi, lib
+from ._call import Handle, call, directories, ffi, lib, native
 from ._lazy import _types as t
 
 
@@ -40,6 +40,14 @@ def _names(where: bytes) -> list[str]:
     if not count:
         return []
     return list(map(fsdecode, bytes(ffi.buffer(block, size[0] - 1)).split(b"\0")))
+
+
+def nsids_given(namespaces: t.Iterable[Handle]) -> list[t.Optional[int]]:
+    """What `NetNS.nsid` is for each, asked for over one socket."""
+    handles = ffi.new("struct netns *[]", [*map(native, namespaces)])
+    nsids = ffi.new("int32_t[]", len(handles))
+    call(lib.netns_get_nsids, handles, len(handles), nsids)
+    return [nsid if nsid >= 0 else None for nsid in nsids]
 
 
 def nsids_of(

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import resource
 import select
 import shutil
 import signal
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import IO, Any
@@ -632,6 +634,35 @@ def test_list_of_names_that_are_not_text(name: str) -> None:
         assert os.fsencode(odd) in run.stdout.splitlines()
     finally:
         netns.delete(odd)
+
+
+def listed_inside(rundir: Path, *around: str, **options: Any) -> list[str]:
+    """What `netns list` prints where the namespaces a and b have ids, 1 and 2, and c none."""
+    with netns.new() as away, away.enter():
+        for nsid, name in enumerate("ab", 1):
+            with netns.open(name, rundir=rundir) as ns:
+                ns.nsid = nsid
+        netns.create("c", rundir=rundir).close()
+        command = [*around, *COMMAND, "--rundir", str(rundir), "list"]
+        printed: str = subprocess.check_output(command, text=True, timeout=60, **options)
+    return printed.splitlines()
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, to count the sockets")
+def test_list_asks_all_ids_over_one_socket(rundir: Path, tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    strace = ["strace", "-f", "-o", str(calls), "-e", "trace=socket"]
+    assert listed_inside(rundir, *strace) == ["a (id: 1)", "b (id: 2)", "c"]
+    # The first one's question is whether there are any ids.
+    assert calls.read_text().count("AF_NETLINK") == 2
+
+
+def test_list_of_more_names_than_a_process_may_open(rundir: Path) -> None:
+    few = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (10, 10))
+    extras = [f"d{number}" for number in range(10)]
+    for extra in extras:
+        netns.create(extra, rundir=rundir).close()
+    assert listed_inside(rundir, preexec_fn=few) == ["a (id: 1)", "b (id: 2)", "c", *extras]
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT])

@@ -355,13 +355,12 @@ static inline bool netns__is_our_mode(const struct stat *st)
 /* An empty file that a creator left, or has not bound a namespace over yet. */
 bool netns__is_leftover(const struct stat *st, bool is_name);
 
+/* nsid.c */
+
+/* As netns_get_nsids(); -EINVAL for a namespace of another type. */
+int netns__ask_nsid(int fd, int32_t *nsid);
+
 /* open.c */
-
-/* A socket in the calling thread's namespace that talks to the kernel alone. */
-int netns__open_rtnetlink(void);
-
-/* Returns the size of the kernel's message, which may be larger than buf. */
-int netns__receive(int sock, void *buf, size_t size);
 
 /* 1 for a file of nsfs, 0 for any other, or -errno. */
 int netns__is_nsfs(int fd);

@@ -99,6 +99,8 @@ static int read_message(const struct nlmsghdr *message, struct answer *answer)
 {
 	int error;
 
+	/* All but a list's are the only one, or the acknowledgement. */
+	answer->done = !(message->nlmsg_flags & NLM_F_MULTI);
 	switch (message->nlmsg_type) {
 	case NLMSG_ERROR: /* or, with 0, an acknowledgement */
 	case NLMSG_DONE:
@@ -132,10 +134,30 @@ static int read_messages(const char *buf, uint32_t size, struct answer *answer)
 	return ret;
 }
 
-static int receive(int fd, char *buf)
+/* Connected to the kernel, so that no other process can fill its queue. */
+static int open_rtnetlink(void)
 {
-	int ret = netns__receive(fd, buf, ANSWER_SIZE);
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	int ret, sock = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 
+	if (sock < 0)
+		return sock;
+	ret = sys_connect(sock, &kernel, sizeof(kernel));
+	if (ret < 0)
+		sys_close(sock);
+	return ret < 0 ? ret : sock;
+}
+
+/* Others may have sent before it was connected: the kernel's port is 0. */
+static int receive(int sock, char *buf)
+{
+	struct sockaddr_nl from;
+	int ret;
+
+	do {
+		from.nl_pid = 0;
+		ret = sys_recv(sock, buf, ANSWER_SIZE, &from, sizeof(from));
+	} while (ret == -EINTR || (ret >= 0 && from.nl_pid));
 	return ret > ANSWER_SIZE ? -EMSGSIZE : ret;
 }
 
@@ -179,44 +201,68 @@ static void begin_request(struct request *request, uint16_t type,
 	request->generic.rtgen_family = AF_UNSPEC;
 }
 
-/* Adds the namespace to the request, sends it and reads the id in the answer. */
-static int request_nsid(struct netns *ns, struct request *request,
-			int32_t *nsid, enum netns_step step,
-			struct netns_error *err)
+/* Asks for the id of a namespace's descriptor, or gives it *nsid for one. */
+static int request_nsid(int sock, uint16_t type, int fd, int32_t *nsid)
 {
+	bool gives = type == RTM_NEWNSID;
 	struct answer answer = { 0 };
-	int sock, ret, fd = netns__fd_get_usable(ns, err);
+	struct request request;
+	int ret;
 
-	if (fd < 0)
-		return fd;
-	add_attribute(request, ATTRIBUTE_FD, (uint32_t)fd);
-	sock = ret = netns__open_rtnetlink();
-	if (sock >= 0) {
-		ret = send_request(sock, request, &answer);
-		sys_close(sock);
-	}
-	netns__fd_put(ns);
+	begin_request(&request, type, gives ? NLM_F_ACK : 0);
+	if (gives)
+		add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)*nsid);
+	add_attribute(&request, ATTRIBUTE_FD, (uint32_t)fd);
+	ret = send_request(sock, &request, &answer);
 	if (!ret)
 		*nsid = answer.count ? answer.ids[0].nsid : UNASSIGNED;
 	free(answer.ids);
-	return netns__check(err, ret, step, NULL);
+	return ret;
 }
 
-int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
+int netns__ask_nsid(int fd, int32_t *nsid)
 {
-	struct request request;
+	int ret, sock = open_rtnetlink();
 
-	begin_request(&request, RTM_GETNSID, NLM_F_ACK);
-	return request_nsid(ns, &request, nsid, NETNS_STEP_GET_NSID, err);
+	if (sock < 0)
+		return sock;
+	ret = request_nsid(sock, RTM_GETNSID, fd, nsid);
+	sys_close(sock);
+	return ret;
+}
+
+static int request_nsids(uint16_t type, struct netns *const *namespaces,
+			 size_t count, int32_t *nsids, enum netns_step step,
+			 struct netns_error *err)
+{
+	int fd, ret = 0, sock = open_rtnetlink();
+	size_t i;
+
+	if (sock < 0)
+		return netns__fail(err, sock, step, NULL);
+	for (i = 0; i < count && ret >= 0; i++) {
+		ret = fd = netns__fd_get_usable(namespaces[i], err);
+		if (fd < 0)
+			break;
+		ret = request_nsid(sock, type, fd, &nsids[i]);
+		ret = netns__check(err, ret, step, NULL);
+		netns__fd_put(namespaces[i]);
+	}
+	sys_close(sock);
+	return ret;
+}
+
+int netns_get_nsids(struct netns *const *namespaces, size_t count,
+		    int32_t *nsids, struct netns_error *err)
+{
+	return request_nsids(RTM_GETNSID, namespaces, count, nsids,
+			     NETNS_STEP_GET_NSID, err);
 }
 
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 {
-	struct request request;
-
-	begin_request(&request, RTM_NEWNSID, NLM_F_ACK);
-	add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)nsid);
-	return request_nsid(ns, &request, &nsid, NETNS_STEP_SET_NSID, err);
+	return request_nsids(RTM_NEWNSID, &ns, 1, &nsid, NETNS_STEP_SET_NSID,
+			     err);
 }
 
 /*
@@ -229,7 +275,7 @@ static int list_nsids(int32_t target, int32_t only, struct answer *answer)
 {
 	struct answer nothing = { 0 };
 	struct request request;
-	int ret, fd = netns__open_rtnetlink();
+	int ret, fd = open_rtnetlink();
 
 	if (fd < 0)
 		return fd;
@@ -240,8 +286,7 @@ static int list_nsids(int32_t target, int32_t only, struct answer *answer)
 		ret = sys_setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK,
 				     1);
 	if (!ret) {
-		begin_request(&request, RTM_GETNSID,
-			      only < 0 ? NLM_F_DUMP : NLM_F_ACK);
+		begin_request(&request, RTM_GETNSID, only < 0 ? NLM_F_DUMP : 0);
 		if (only >= 0)
 			add_attribute(&request, ATTRIBUTE_NSID, (uint32_t)only);
 		if (target >= 0)

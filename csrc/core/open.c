@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Handles on namespaces that exist: opened, and checked for their type. */
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,72 +14,6 @@ int netns__is_nsfs(int fd)
 	return ret < 0 ? ret : (unsigned long)sf.f_type == SYS_NSFS_MAGIC;
 }
 
-/* Connected to the kernel, so that no other process can fill its queue. */
-int netns__open_rtnetlink(void)
-{
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	int ret, sock = sys_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-
-	if (sock < 0)
-		return sock;
-	ret = sys_connect(sock, &kernel, sizeof(kernel));
-	if (ret < 0)
-		sys_close(sock);
-	return ret < 0 ? ret : sock;
-}
-
-/* Others may have sent before it was connected: the kernel's port is 0. */
-int netns__receive(int sock, void *buf, size_t size)
-{
-	struct sockaddr_nl from;
-	int ret;
-
-	do {
-		from.nl_pid = 0;
-		ret = sys_recv(sock, buf, size, &from, sizeof(from));
-	} while (ret == -EINTR || (ret >= 0 && from.nl_pid));
-	return ret;
-}
-
-#define ATTRIBUTE_FD 3 /* NETNSA_FD; old headers lack it, and the next */
-#ifndef RTM_GETNSID
-#define RTM_GETNSID 90
-#endif
-
-/* Returns what rtnetlink says of a request for the id of a namespace. */
-static int request_id(int sock, int fd)
-{
-	struct {
-		struct nlmsghdr head;
-		struct rtgenmsg generic;
-		char pad[3];
-		struct nlattr attribute;
-		int fd;
-	} request = { .head = { .nlmsg_len = sizeof(request),
-				.nlmsg_type = RTM_GETNSID,
-				.nlmsg_flags = NLM_F_REQUEST },
-		      .attribute = { .nla_len = sizeof(request.attribute) +
-						sizeof(fd),
-				     .nla_type = ATTRIBUTE_FD },
-		      .fd = fd };
-	struct {
-		struct nlmsghdr head;
-		int error;
-		char rest[64];
-	} answer = { .error = 0 };
-	int ret;
-
-	do {
-		ret = sys_send(sock, &request, sizeof(request));
-	} while (ret == -EINTR);
-	if (ret < 0)
-		return ret;
-	ret = netns__receive(sock, &answer, sizeof(answer));
-	if (ret < 0)
-		return ret;
-	return answer.head.nlmsg_type == NLMSG_ERROR ? answer.error : 0;
-}
-
 /*
  * types before NS_GET_NSTYPE (Linux 4.11)
  *
@@ -94,12 +26,9 @@ static int request_id(int sock, int fd)
  */
 static int ask_rtnetlink_for_type(int fd)
 {
-	int ret, sock = netns__open_rtnetlink();
+	int32_t nsid;
+	int ret = netns__ask_nsid(fd, &nsid);
 
-	if (sock < 0)
-		return sock;
-	ret = request_id(sock, fd);
-	sys_close(sock);
 	if (ret == -EINVAL)
 		return 0;
 	return ret < 0 ? ret : CLONE_NEWNET;

@@ -304,7 +304,8 @@ static void test_ids(void)
 	struct netns *away = make_namespace(), *ns = make_namespace();
 	int64_t guard = netns_enter(away, fresh());
 	struct netns_nsid *ids = NULL;
-	int32_t id = 5;
+	struct netns *both[] = { ns, away };
+	int32_t id = 5, two[] = { 5, 5 };
 
 	if (has_request(netns_fd(ns), NS_GET_NSTYPE)) { /* of the same age */
 		ok(netns_owner_uid(ns, fresh()) == (int64_t)geteuid(),
@@ -316,24 +317,29 @@ static void test_ids(void)
 		skip("needs NS_GET_OWNER_UID (Linux 4.11)");
 	}
 	ok(good(netns_nsids(-1, -1, &ids, fresh())) && !ids, "nsids: none");
-	ok(good(netns_get_nsid(ns, &id, fresh())) && id == -1,
+	ok(good(netns_get_nsids(&ns, 1, &id, fresh())) && id == -1,
 	   "get_nsid: none is given");
 	ok(good(netns_set_nsid(ns, 42, fresh())) &&
-		   good(netns_get_nsid(ns, &id, fresh())) && id == 42,
+		   good(netns_get_nsids(&ns, 1, &id, fresh())) && id == 42,
 	   "set_nsid: it has that one");
 	ok(bad(netns_set_nsid(ns, 43, fresh()), EEXIST, NETNS_STEP_SET_NSID,
 	       ""),
 	   "set_nsid: for good");
 	ok(good(netns_set_nsid(away, -1, fresh())) &&
-		   good(netns_get_nsid(away, &id, fresh())) && id >= 0,
+		   good(netns_get_nsids(&away, 1, &id, fresh())) && id >= 0,
 	   "set_nsid: of the kernel's choice");
+	ok(good(netns_get_nsids(both, 2, two, fresh())) && two[0] == 42 &&
+		   two[1] == id,
+	   "get_nsids: of several, in their order");
 	ok(netns_nsids(-1, -1, &ids, fresh()) == 2 &&
 		   (ids[0].nsid == 42 || ids[1].nsid == 42),
 	   "nsids: both");
 	netns_free(ids);
 	netns_close(ns);
-	ok(bad(netns_get_nsid(ns, &id, fresh()), EBADF, NETNS_STEP_USE_HANDLE,
-	       "") &&
+	both[0] = away;
+	both[1] = ns;
+	ok(bad(netns_get_nsids(both, 2, two, fresh()), EBADF,
+	       NETNS_STEP_USE_HANDLE, "") &&
 		   bad(netns_set_nsid(ns, 1, fresh()), EBADF,
 		       NETNS_STEP_USE_HANDLE, ""),
 	   "nsid: of a closed handle");
