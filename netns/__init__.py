@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         _discover,
         _executor,
         _handle,
+        _holder,
         _names,
         _pool,
         _process,
@@ -76,11 +77,12 @@ del TYPE_CHECKING, check_interpreter, exists, ffi, lib, sys
 _MODULES = {
     "_config": "get_include get_library_dir",
     "_create": "attach create delete new",
-    "_discover": "Discovery Found Holder check discover from_cookie identify is_netns nsids pids",
+    "_discover": "Discovery Found check discover from_cookie identify is_netns nsids pids",
     "_errors": "ClosedError Error ExistsError InvalidTypeError InvalidValueError KernelError"
     " NotFoundError NotNamespaceError NotPermittedError OrderError RestoreError",
     "_executor": "Executor",
     "_handle": "NetNS current do from_fd from_pid from_socket from_thread open",
+    "_holder": "Holder",
     "_names": "names",
     "_native": "Guard Tour",
     "_pool": "Pool pool",

@@ -25,9 +25,6 @@ from ._discover import (
     Found as Found,
 )
 from ._discover import (
-    Holder as Holder,
-)
-from ._discover import (
     check as check,
 )
 from ._discover import (
@@ -105,6 +102,9 @@ from ._handle import (
 )
 from ._handle import (
     open as open,
+)
+from ._holder import (
+    Holder as Holder,
 )
 from ._names import (
     names as names,

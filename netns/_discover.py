@@ -6,7 +6,6 @@ import os
 from _struct import iter_unpack
 from errno import ENOENT, ENOSYS
 from itertools import islice
-from typing import NamedTuple
 
 from ._call import call, directories, ffi, lib, number
 from ._errors import (
@@ -20,25 +19,15 @@ from ._errors import (
     wrong_value,
 )
 from ._handle import NetNS, from_pid, open, opened
+from ._lazy import Lazy
 from ._lazy import _types as t
 from ._names import nsids_of
 
-
-class Holder(NamedTuple):
-    """What holds a namespace that no path, process or thread leads to.
-
-    Attributes:
-        kind: "descriptor" (of the namespace), "socket" (or /dev/net/tun), or
-            "mount" (in another mount namespace).
-        pid: the process that has the descriptor, or one that sees the mount.
-        fd: the descriptor's number there, or None.
-        path: where it is mounted, as that process sees it, or None.
-    """
-
-    kind: str
-    pid: int
-    fd: t.Optional[int]
-    path: t.Optional[str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import _holder
+else:
+    _holder = Lazy("netns._holder")
 
 
 _KINDS = ("descriptor", "socket", "mount")  # enum netns_holder_kind
@@ -80,7 +69,7 @@ class Found:
         paths: tuple[str, ...],
         pids: tuple[int, ...],
         threads: tuple[int, ...],
-        holders: tuple[Holder, ...] = (),
+        holders: tuple[_holder.Holder, ...] = (),
         cookie: int = 0,
     ) -> None:
         self.dev = dev
@@ -108,7 +97,7 @@ class Found:
             and Linux 5.6. Since: Linux 4.9. Source: as these.
         """
         refused: t.Optional[Exception] = None
-        holders: tuple[t.Union[str, int, Holder], ...]
+        holders: tuple[t.Union[str, int, _holder.Holder], ...]
         holders = (*self.paths, *self.pids, *self.threads, *self.holders)
         for holder in holders:
             try:
@@ -184,7 +173,7 @@ class Found:
         )
 
 
-def _open_by(holder: t.Union[str, int, Holder]) -> NetNS:
+def _open_by(holder: t.Union[str, int, _holder.Holder]) -> NetNS:
     if isinstance(holder, str):
         return open(holder)
     if isinstance(holder, int):
@@ -299,9 +288,9 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
                 tuple(ids[first:thread]),
                 tuple(ids[thread : thread + elsewhere]),
                 tuple(
-                    Holder(_KINDS[kind], pid, None, next(strings))
+                    _holder.Holder(_KINDS[kind], pid, None, next(strings))
                     if kind == lib.NETNS_HELD_BY_MOUNT
-                    else Holder(_KINDS[kind], pid, fd, None)
+                    else _holder.Holder(_KINDS[kind], pid, fd, None)
                     for kind, pid, fd in islice(holding, held)
                 ),
                 cookie,
@@ -320,12 +309,15 @@ def _add_names(result: Discovery, pins: dict[str, Pin]) -> None:
         found.names = tuple(names.get(found.ino, ()))
 
 
-class Pin(NamedTuple):
+class Pin:
     """What has a name: a namespace, the mount of it, and that of the run directory."""
 
-    ino: int
-    mount: int
-    below: int
+    __slots__ = ("below", "ino", "mount")
+
+    def __init__(self, ino: int, mount: int, below: int) -> None:
+        self.ino = ino
+        self.mount = mount
+        self.below = below
 
     def is_as(self, other: Pin) -> bool:
         """Whether the name has what it had.

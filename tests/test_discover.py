@@ -708,3 +708,15 @@ def test_names_leak_nothing(name: str) -> None:
             netns.names()
         counts.append(pages())
     assert counts[2] - counts[1] < 500
+
+
+def test_the_first_call_imports_little() -> None:
+    code = "import os, netns; netns.discover(); netns.identify(os.getpid())"
+    modules = subprocess.check_output(
+        [sys.executable, "-S", "-c"]
+        + [f"import sys; sys.path[:] = {sys.path!r}; {code}; print(*sys.modules)"],
+        text=True,
+    )
+    slow = {"collections", "enum", "re", "socket", "subprocess", "threading", "typing"}
+    assert "netns._discover" in modules.split()
+    assert slow.isdisjoint(modules.split())

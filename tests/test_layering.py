@@ -74,6 +74,7 @@ PYTHON = [
     "_handle",
     "_create",
     "_names",
+    "_holder",
     "_discover",
     "_watch",
     "_pool",
