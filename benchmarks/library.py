@@ -299,10 +299,7 @@ def bystander(count: int, present: int) -> int:
 def hand_off(count: int, present: int) -> int:
     with netns.open(TARGET) as ns, ns.executor(1) as pool:
         check(pool.submit(here).result() == f"net:[{ns.ino}]", "inside")
-        start = perf_counter_ns()
-        for _ in range(count):
-            pool.submit(int).result()
-        return perf_counter_ns() - start
+        return clock(count, lambda: pool.submit(int).result())
 
 
 def memory(count: int, present: int) -> int:

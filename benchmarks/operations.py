@@ -120,7 +120,7 @@ OPERATIONS = [
     ),
     Operation("do_most", "`ns.do(fn)`, {most:,} present", "do", "most"),
     # Last, as what comes after it in a process has asyncio's module to ask for a loop.
-    Operation("hand_off", "`executor`: one job there and back", pinned=False),
+    Operation("hand_off", "`executor`: one job there and back"),
     Operation("step", "`async with ns.enter()`: one step of a task"),
     Operation("enter_step", "`with ns.enter():` and one step of a task"),
     Operation("do_async", "`await ns.do_async(fn)` of one step"),
