@@ -70,7 +70,7 @@ def settled(look: Callable[[], int], least: int, seconds: float = 10) -> int:
     """What look() gives, when it is down to `least` or that time is over."""
     deadline = time.monotonic() + seconds
     while (found := look()) > least and time.monotonic() < deadline:
-        time.sleep(0.01)
+        time.sleep(0.01)  # the kernel tells nobody when these have gone
     return found
 
 

@@ -177,12 +177,13 @@ thread.join()
 def test_a_main_thread_that_ended() -> None:
     """The process's other threads hold its namespace, and are found."""
     script = """
-import ctypes, sys, threading, time
+import ctypes, os, sys, threading
 def wait():
-    time.sleep(0.2)
+    while os.path.lexists(f"/proc/{os.getpid()}/ns/net"):  # nothing tells when it has ended
+        os.sched_yield()
     print(threading.get_native_id(), flush=True)
     sys.stdin.read()
-    import os; os._exit(0)
+    os._exit(0)
 threading.Thread(target=wait).start()
 ctypes.CDLL(None).pthread_exit(None)
 """

@@ -100,7 +100,9 @@ with netns.new() as ns:
         ns.do_in_thread(use)
         connect()
         command()
-    sleep(0.1)
+    deadline = time.monotonic() + 20
+    while held() != before and time.monotonic() < deadline:
+        sleep(0.001)  # their threads end a moment after them
     print(held() == before, seen == {home}, sep="\\n")
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import gc
+import itertools
 import os
 import resource
 import signal
@@ -12,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from pyroute2 import IPRoute
@@ -279,20 +279,23 @@ def test_closed_while_others_make_sockets(ns: netns.NetNS) -> None:
     made: list[int] = []
     refused: list[BaseException] = []
 
-    def make(copy: netns.NetNS) -> None:
+    def make(copy: netns.NetNS, begun: threading.Barrier) -> None:
         try:
-            while True:
+            for count in itertools.count():
                 with copy.socket() as sock:
                     made.append(lives_in(sock))
+                if count == 0:
+                    begun.wait(30)
         except netns.ClosedError as error:
             refused.append(error)
 
     for _ in range(20):
         copy = netns.from_fd(ns.fileno())
-        threads = [threading.Thread(target=make, args=(copy,)) for _ in range(3)]
+        begun = threading.Barrier(4)
+        threads = [threading.Thread(target=make, args=(copy, begun)) for _ in range(3)]
         for thread in threads:
             thread.start()
-        time.sleep(0.005)
+        begun.wait(30)
         copy.close()
         for thread in threads:
             thread.join()

@@ -234,30 +234,29 @@ def test_a_signal_ends_the_wait_for_a_lock(rundir: Path) -> None:
 
 def test_no_child_keeps_the_lock(tmp_path: Path) -> None:
     rundir = tmp_path / "run"
-    stop, made = threading.Event(), []
+    stop, made = threading.Event(), threading.Semaphore(0)
 
     def churn() -> None:
         while not stop.is_set():
             netns.create("churned", rundir=rundir).close()
             netns.delete("churned", rundir=rundir)
-            made.append(1)
+            made.release()
 
     thread = threading.Thread(target=churn)
     thread.start()
     children = []
     try:
         for _ in range(40):
-            time.sleep(0.002)
+            assert made.acquire(timeout=20)  # the next round has begun: it takes the lock
             pid = os.fork()
             if pid == 0:
                 signal.pause()
                 os._exit(0)
             children.append(pid)
-        before = len(made)
-        deadline = time.monotonic() + 20
-        while len(made) < before + 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert len(made) >= before + 3
+        while made.acquire(blocking=False):  # the rounds before the last fork
+            pass
+        for _ in range(3):
+            assert made.acquire(timeout=20)
         stop.set()
         thread.join()
         locked = subprocess.run(["flock", "-n", rundir, "true"])

@@ -780,6 +780,7 @@ static void *wake(void *argument)
 {
 	struct waker *waker = argument;
 
+	/* Again and again: one may come before the wait has begun. */
 	while (!waker->stop) {
 		pthread_kill(waker->whom, SIGUSR1);
 		usleep(1000);

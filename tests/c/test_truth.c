@@ -383,8 +383,22 @@ static void test_lock(void)
 struct churn {
 	const char *rundir;
 	atomic_bool stop;
-	atomic_int made;
+	sem_t made; /* posted for each name */
 };
+
+/* Whether one more name is made, within 20 s. */
+static bool is_made(struct churn *churn)
+{
+	struct timespec until;
+	int ret;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	do {
+		ret = sem_timedwait(&churn->made, &until);
+	} while (ret < 0 && errno == EINTR);
+	return ret == 0;
+}
 
 static void *make_names(void *argument)
 {
@@ -396,7 +410,7 @@ static void *make_names(void *argument)
 			continue;
 		netns_unref(ns);
 		netns_delete(churn->rundir, "churn", &err);
-		churn->made++;
+		sem_post(&churn->made);
 	}
 	return NULL;
 }
@@ -404,30 +418,34 @@ static void *make_names(void *argument)
 static void test_lock_and_forks(void)
 {
 	struct churn churn = { .rundir = in_scratch("churn") };
-	pthread_t thread = start(make_names, &churn);
 	pid_t children[FORKS];
-	int i, before;
+	pthread_t thread;
+	int i, made = 0;
 
-	while (!churn.made)
-		sched_yield();
-	for (i = 0; i < FORKS; i++) {
+	sem_init(&churn.made, 0, 0);
+	thread = start(make_names, &churn);
+	for (i = 0; i < FORKS && is_made(&churn); i++) {
 		children[i] = i % 2 ? fork() : raw_fork(0);
 		if (!children[i]) {
 			pause();
 			_exit(0);
 		}
-		usleep(1000);
 	}
-	before = churn.made;
-	for (i = 0; i < 2000 && churn.made < before + 3; i++)
-		usleep(1000);
-	ok(churn.made >= before + 3, "lock: children do not keep it");
+	ok(i == FORKS, "lock: %d children, each forked while names are made",
+	   i);
+	/* Not those of before the last fork. */
+	while (sem_trywait(&churn.made) == 0)
+		continue;
+	while (made < 3 && is_made(&churn))
+		made++;
+	ok(made == 3, "lock: children do not keep it");
 	churn.stop = true;
 	pthread_join(thread, NULL);
-	for (i = 0; i < FORKS; i++) {
+	while (i--) {
 		kill(children[i], SIGKILL);
 		wait_for(children[i]);
 	}
+	sem_destroy(&churn.made);
 }
 
 /* Half of a name. */

@@ -31,7 +31,7 @@ for module in virtio_pci virtio_blk ext4; do
 done
 tries=0
 while [ -e /disk ] && [ ! -b /dev/vda ] && [ "$tries" -lt 100 ]; do
-	sleep 0.1
+	sleep 0.1 # nothing here hears of a new device
 	tries=$((tries + 1))
 done
 if [ -e /disk ] && mkdir /new && mount -t ext4 /dev/vda /new; then
