@@ -1,8 +1,8 @@
-"""Wheels built by several CPythons, each used by all of them.
+"""Builds a wheel by the oldest and by the newest CPython, and uses each on all of them.
 
     python tests/abi3.py     (needs two or more of CPython 3.9 to 3.14 in PATH)
 
-Whichever builds it, the wheel is cp39-abi3 and works on all.
+Whichever CPython builds it, the wheel must be cp39-abi3 and work on all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The wheel as manylinux has it (glibc 2.17, by zig) in a Debian 11 root, with its Python
-# 3.9 and glibc 2.31: installed from files, and tests of the library run there. As root,
-# with mmdebstrap; the root is gone afterwards. Needs what tox -e bullseye installs.
+# Builds the wheel for glibc 2.17 (by zig), as manylinux does, installs it in a Debian 11
+# root, with Python 3.9 and glibc 2.31, and runs tests of the library there. Run it as root,
+# with mmdebstrap and what tox -e bullseye installs. The root is removed afterwards.
 #     sh tests/bullseye.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ root=$work/root
 cat >"$work/cc" <<EOF
 #!$(command -v python)
 import os, sys
-# Linker options that zig's linker has not.
+# Linker options that zig does not know.
 unknown = ("-Wl,--enable-new-dtags", "-fcf-protection", "-Wl,-rpath", "-Wl,-z,relro", "-specs")
 args = [arg for arg in sys.argv[1:] if not arg.startswith(unknown)]
 command = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu.2.17"]
@@ -25,7 +25,7 @@ CC=$work/cc LDSHARED="$work/cc -shared" \
 	python -m build -q --wheel --no-isolation -o "$work/built" "$work/source" >/dev/null
 auditwheel repair -w "$work/wheels" "$work"/built/*.whl >/dev/null 2>&1
 ls "$work/wheels"
-# pip resolves for its own Python: what 3.9 needs besides is named.
+# pip resolves for the Python that runs it, so what only 3.9 needs is named here.
 python -m pip download -q -d "$work/wheels" --python-version 3.9 --only-binary :all: \
 	cffi pytest pytest-timeout hypothesis pyroute2 exceptiongroup tomli
 
@@ -54,5 +54,5 @@ unshare --mount --propagation private sh -euc '
 	mount -t tmpfs tmpfs "$1/run"
 	cd "$1"
 	mkdir old
-	pivot_root . old # a thread that was chrooted may make no user namespace
+	pivot_root . old # in a chroot the kernel refuses to make a user namespace
 	exec chroot . /bin/sh -euc "umount --lazy /old; exec /bin/sh /use"' sh "$root"

@@ -1,11 +1,11 @@
-"""The C core built for other processors, its tests run as far as this one can.
+"""Builds the C core for other processors, and runs its tests as far as this machine can.
 
     python tests/cross.py [ARCH...]     (all without)
 
-Debian's cross compilers build (gcc-TRIPLE), qemu-user-static runs; i686 runs as it
-is. What is not installed is said to be absent, and which of the kernel's calls an
-emulator does not know: tests that need them fail there. Fails if a build fails, or
-a test does where nothing is emulated.
+Debian's cross compilers (gcc-TRIPLE) build it, qemu-user-static runs it; i686 needs no
+emulator. The table says what is not installed, and which system calls an emulator does
+not know: tests that need them fail there. It fails if a build fails, or a test that
+needs no emulator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TESTS = CSRC.parent / "tests/c"
 
 class Arch(NamedTuple):
     triple: str
-    emulator: str | None  # none: this processor runs it
+    emulator: str | None  # None: this processor runs it
     loader: str = ""
 
 
@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 
 def build(name: str, arch: Arch) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The library and the test programs, in a folder of the architecture's own."""
+    """Builds the library and the test programs in a folder for the architecture."""
     out = CSRC / "build" / f"cross-{name}"
     programs = [out / "tests" / path.stem for path in sorted(TESTS.glob("test_*.c"))]
     root = f"/usr/{arch.triple}/lib"

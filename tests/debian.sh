@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the three Debian packages from what git has, and uses them on a copy of this
-# system (an overlay in a mount namespace, chroot), which is gone afterwards. As root;
-# needs dpkg-dev, debhelper, dh-python and the Build-Depends of debian/control.
+# Builds the three Debian packages from the files in git, and uses them on a copy of this
+# system: an overlay in a mount namespace, which ends with it. Run it as root. It needs
+# dpkg-dev, debhelper, dh-python and the Build-Depends of debian/control.
 #     sh tests/debian.sh [FOLDER]     (keeps the packages in FOLDER)
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin  # the system's Python, not one of a virtual environment

@@ -1,7 +1,7 @@
 #!/bin/sh
-# A newcomer's first five minutes, as root: install by the README, the demo, the tutorial
-# typed, a how-to, `netns list`; as root, as nobody, and as a user with and without
-# XDG_RUNTIME_DIR.
+# Does what a newcomer does in the first minutes: installs, runs the demo, types the
+# tutorial and a how-to, runs `netns list`. It does so as root, as nobody, and as a user
+# with and without XDG_RUNTIME_DIR, and then as the README says. Run it as root.
 #     sh tests/first_minutes.sh [PYTHON]
 set -eu
 python=${1:-/usr/bin/python3}
@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 demo=$(sed -n 's/^    \(python3 -m pip install -e .*demo\)$/\1/p' README.md)
 [ -n "$demo" ]
 
-# The package as the index would have it, once for all: the wheel, and what it needs.
+# All users install from these files, as if from the index: the wheel, and what it needs.
 git clone -q . "$work/source"
 "$python" -m venv "$work/build"
 "$work/build/bin/pip" wheel -q -w "$work/wheels" "$work/source[demo]"
@@ -33,7 +33,7 @@ cd "$HOME"
 if [ "$(id -u)" = 0 ]; then
 	python "$work/source/tests/type_along.py" "$page/tutorial.md"
 	python "$work/source/tests/type_along.py" "$page/howto/harnesses.md" 1
-else # as the tutorial says
+else # the tutorial says to do so
 	unshare --map-root-user --net --mount sh -euc '
 		[ "$3" ] || { NETNS_RUN_DIR=$(mktemp -d) && export NETNS_RUN_DIR; }
 		python "$1/source/tests/type_along.py" "$2/tutorial.md"
@@ -45,7 +45,7 @@ netns list >/dev/null
 EOF
 chmod -R go+rX "$work/source"
 
-# as UID WHO [NAME=VALUE...]: with a home of its own and a fresh environment.
+# as UID WHO [NAME=VALUE...]: runs the minutes with a new home and that environment.
 as() {
 	uid=$1 who=$2
 	shift 2
@@ -66,7 +66,7 @@ chown 54321 "$work/runtime"
 chmod 700 "$work/runtime"
 as 54321 user-with-runtime-directory XDG_RUNTIME_DIR="$work/runtime"
 
-# The README's own words, by a user in a checkout; and Python in the folder above it.
+# A user runs the README's command in a checkout, and then Python in the folder above it.
 echo "== $demo"
 git clone -q . "$work/home-user/netns"
 chown -R 54321:54321 "$work/home-user/netns"

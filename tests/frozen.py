@@ -1,9 +1,9 @@
-"""A program that uses the package starts when PyInstaller and cx_Freeze have frozen it.
+"""A program that uses the package runs when PyInstaller or cx_Freeze has frozen it.
 
     python tests/frozen.py     (needs what tox -e frozen installs)
 
-No hint is given to either: what the package imports when it is used, they find by
-themselves. The program runs without an environment and away from its modules.
+Neither gets a hint: it must find by itself what the package imports when it is used.
+The program runs in another folder, with an empty environment.
 """
 
 from __future__ import annotations

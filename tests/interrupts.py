@@ -1,14 +1,14 @@
-"""A signal handler that raises at a random point of every public operation.
+"""Interrupts every public operation at random points, by a signal handler that raises.
 
     python tests/interrupts.py [INTERRUPTS [SECONDS]]
 
-So many of each operation (2,000 without), or as many as come in that time (15 s).
-Prints for each operation how many hit it and what differs afterwards: the thread's
-namespace, descriptors, threads, children, file locks. The garbage collector is off.
-`swallowed` counts interrupts that nobody got to see. Fails if anything differs.
+Each operation is interrupted so many times (2,000), or for so many seconds (15). A row
+has how many interrupts came and what differs afterwards: the thread's namespace,
+descriptors, threads, children, file locks; `swallowed` counts interrupts that did not
+reach the caller. The garbage collector is off. It fails if anything differs.
 
-Not among them: jobs of an executor, as the standard library's own locks may stay taken
-where an interrupt hits submit(); and asyncio, whose own tests do this.
+Jobs of an executor are left out: an interrupt in submit() may leave a lock of the standard
+library taken. So is asyncio: test_asyncio.py interrupts it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def children() -> set[str]:
 
 
 def kinds() -> Counter[str]:
-    """What is open, by its kind: the pool's namespaces are other ones each time."""
+    """The open files, counted by kind: a pool has other namespaces each time."""
     found: Counter[str] = Counter()
     for text, count in descriptors().items():
         found[text.partition(":")[0]] += count
@@ -67,7 +67,7 @@ def locks() -> int:
 
 
 def settled(look: Callable[[], int], least: int, seconds: float = 10) -> int:
-    """What look() gives, when it is down to `least` or that time is over."""
+    """What look() returns once it is down to `least`, or after that time."""
     deadline = time.monotonic() + seconds
     while (found := look()) > least and time.monotonic() < deadline:
         time.sleep(0.01)  # the kernel tells nobody when these have gone
@@ -75,7 +75,7 @@ def settled(look: Callable[[], int], least: int, seconds: float = 10) -> int:
 
 
 class Operations:
-    """What may be interrupted: every method, by its name."""
+    """The operations that are interrupted: every method without an underscore."""
 
     def __init__(self) -> None:
         self.ns, self.other = netns.new(), netns.new()
@@ -201,7 +201,7 @@ class Operations:
         self.ns.run(["true"], capture_output=True)
 
     def popen(self) -> None:
-        # One that ends by itself: a Popen may be dropped on its way to the caller.
+        # A command that ends by itself: an interrupt may drop its Popen.
         with self.ns.popen(["true"]):
             pass
 
@@ -236,7 +236,7 @@ class Stress:
         while frame is not None and frame.f_code is not subprocess.Popen.__del__.__code__:
             frame = frame.f_back
         if frame is not None:
-            # Nobody sees what is raised in a finalizer, and this one is not ours: later.
+            # Python discards what is raised in this finalizer, which is not ours: try later.
             signal.setitimer(signal.ITIMER_REAL, 1e-4)
         elif self.armed:
             self.armed = False
@@ -252,7 +252,7 @@ class Stress:
         return sorted(spent)[4]
 
     def hit(self, operation: Callable[[], object], span: float) -> bool:
-        """Whether somebody got to see the interrupt."""
+        """Whether the interrupt reached the caller."""
         try:
             try:
                 self.armed = True

@@ -1,12 +1,11 @@
-"""The C core and the extension module with a current musl (zig's), and what a wheel needs of it.
+"""Builds the C core and the extension module with a current musl, which zig brings along.
 
     python tests/musl.py     (needs what tox -e musl installs)
 
 The tests of tests/c are linked statically, so that they run wherever there is Linux.
 The extension is linked with musl as a wheel has it: every symbol that it leaves open
 must be one of musl 1.2 or of Python's stable interface. The wheel is given its musllinux
-tag. No Python that is linked with musl runs it here: the workflow that makes the wheels
-does that.
+tag. Only the workflow that makes the wheels runs it, on a Python that is linked with musl.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ LIBC = Path("/usr/lib/x86_64-linux-musl/libc.so")  # Debian's, of musl 1.2
 
 COMPILER = f"""#!{sys.executable}
 import os, sys
-# Linker options for files and gcc alone, which zig's linker has not.
+# Options of gcc and its linker that zig does not know.
 unknown = ("-Wl,--enable-new-dtags", "-fcf-protection", "-Wl,-rpath", "-Wl,-z,relro")
 args = [arg for arg in sys.argv[1:] if not arg.startswith(unknown)]
 args = ["-I" + arg[2:] if arg.startswith("-I") else arg for arg in args]

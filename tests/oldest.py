@@ -1,7 +1,7 @@
-"""A wheel that CPython 3.12 built, on 3.9: 100,000 calls, with None's references counted.
+"""Uses a wheel that CPython 3.12 built on 3.9: 100,000 calls must not change None's count.
 
-``python tests/oldest.py BUILDER OLDEST``: the two interpreters. The macros of 3.12's
-headers take references that only that version need not have.
+``python tests/oldest.py BUILDER OLDEST``: the two interpreters. None is
+immortal from 3.12 on, so macros of its headers may leave out a count that 3.9 needs.
 """
 
 from __future__ import annotations

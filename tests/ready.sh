@@ -1,5 +1,5 @@
 #!/bin/sh
-# Whether a tag may be released:  sh tests/ready.sh v1.2.3
+# Says whether a tag may be released:  sh tests/ready.sh v1.2.3
 set -eu
 cd "$(dirname "$0")/.."
 tag=$1

@@ -1,12 +1,12 @@
-"""A soak: everything at once for a time, then a look at what is left.
+"""Uses everything at once for a time, and then looks for what is left.
 
     python tests/soak.py [SECONDS]     (an hour without)
 
 Threads switch, nest, create, pin, delete and close each other's handles, run
-commands, pools and executors, fork and become daemons, which close all descriptors;
-greenlets, where that package is there, take turns. Processes that create and delete
-are killed on the way. Each use is checked against the kernel. A line a minute, a
-summary at the end; fails if a thread was ever in a wrong namespace, or memory,
+commands, pools and executors, fork, and become daemons, which close all descriptors.
+Greenlets take turns if that package is installed. Processes that create and delete are
+killed in between. The kernel is asked whether each use was right. It prints a line a
+minute and a summary, and fails if a thread was ever in a wrong namespace, or if memory,
 descriptors, threads, mounts or names grew.
 """
 
@@ -144,7 +144,7 @@ class Soak:
         self.done["pools and watches"] += 1
 
     def fork(self) -> None:
-        """A child beside busy threads, also of a thread that is inside."""
+        """Forks while other threads are busy, at home and inside."""
         with netns.new() as ns, netns.new() as other:
 
             def body(host: netns.NetNS) -> None:
@@ -176,7 +176,7 @@ class Soak:
         assert status == 0, f"a child ended with {status}"
 
     def daemon(self) -> None:
-        """It closes everything that it has inherited, and opens files of its own."""
+        """The daemon closes everything that it has inherited, and opens files of its own."""
         told, tell = os.pipe()
 
         def begin() -> None:
@@ -204,7 +204,7 @@ class Soak:
         self.done["daemons"] += 1
 
     def greenlets(self) -> None:
-        """They take turns between their uses of the library, and one inside another's body."""
+        """They take turns between their uses, and while another one is inside."""
         if greenlet is None:
             return
         with netns.new() as ns, netns.new() as other:
@@ -297,7 +297,7 @@ def main(seconds: float) -> int:
     for ns in soak.shared:
         ns.close()
     rss = rss or [after["RSS KiB"]]
-    # In the first third malloc(3) still makes arenas for more threads at once.
+    # Not the first third: malloc(3) still makes arenas then, as more threads run at once.
     third = max(1, len(rss) // 3)
     grown = sum(rss[-third:]) / sum(rss[-2 * third : -third] or rss[-third:]) - 1
     print(f"before {before}\nafter  {after}\nRSS, last third against the second: {grown:+.1%}")

@@ -1,4 +1,4 @@
-"""What the tests look at: the kernel's word, never the library's."""
+"""Helpers of the tests. They ask the kernel, never the library, how things are."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def task_links() -> dict[str, str]:
 
 
 def here() -> str:
-    """Where the calling thread is, by the kernel's word and not the library's."""
+    """The calling thread's namespace, as the kernel tells it: "net:[INODE]"."""
     return os.readlink("/proc/thread-self/ns/net")
 
 
 def descriptors() -> Counter[str]:
-    """What the process has open, by what it is."""
+    """How many descriptors of this process are open on each file."""
     found: Counter[str] = Counter()
     for fd in Path("/proc/self/fd").iterdir():
         try:
@@ -66,7 +66,7 @@ def is_shared(path: Path) -> bool:
 
 
 def unshare_run_directory(path: str | Path) -> None:
-    """Unmounts it where it is a mount of its own: below a shared mount it is none."""
+    """Unmounts a run directory. On a shared mount the library makes none of its own."""
     if str(path) in [fields[4] for fields in mountinfo()]:
         subprocess.run(["umount", path], check=True)
 
@@ -76,7 +76,7 @@ def nsfs_mounts() -> list[str]:
 
 
 def world(directory: str) -> dict[str, object]:
-    """What a test must leave as it found it; directory is that of its files."""
+    """What a test must leave as it found it; its files are below that directory."""
     return {
         "home": here(),
         "descriptors": descriptors(),
@@ -107,7 +107,7 @@ def on_a_thread(call: Callable[[], object]) -> None:
 
 
 def socket_answers(ask: Callable[[socket.socket], object]) -> bool:
-    """Whether the kernel has what is asked of a socket."""
+    """Whether the kernel knows a request about a socket."""
     with socket.socket() as sock:
         try:
             ask(sock)
@@ -130,7 +130,7 @@ def link(ns: netns.NetNS) -> str:
 
 
 class Capabilities:
-    """The calling thread's effective ones, dropped and raised again: they are a thread's."""
+    """A block in which the calling thread has no effective capabilities; others keep theirs."""
 
     class Header(ctypes.Structure):
         _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
@@ -152,7 +152,7 @@ class Capabilities:
 
 
 def checked_on_a_thread(call: Callable[[], object]) -> None:
-    """on_a_thread(), which loses what the call raises."""
+    """As on_a_thread(), and raises here what the call raised there."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -167,16 +167,16 @@ def checked_on_a_thread(call: Callable[[], object]) -> None:
 
 
 def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[None]:
-    """Works until a KeyboardInterrupt up to 2 ms later, and yields; again and again.
+    """Again and again: repeats work() until a KeyboardInterrupt within 2 ms, and yields.
 
-    For so long, and on a busy machine until that happened often enough.
+    It goes on for so many seconds, and on a busy machine until 200 interrupts came.
     """
     chance = random.Random(1)
     armed = False
 
     def interrupt(signum: int, frame: object) -> None:
         nonlocal armed
-        if armed:  # a late one must not hit what is not prepared for it
+        if armed:  # one that comes late must not hit the test itself
             armed = False
             raise KeyboardInterrupt
 
@@ -202,7 +202,7 @@ def interrupt_at_random(seconds: float, work: Callable[[], object]) -> Iterator[
         signal.signal(signal.SIGALRM, old)
 
 
-# From there on a system call has one number on every architecture, but on alpha.
+# A system call from 424 on has the same number on every architecture, except alpha.
 _REFUSING = """
 import ctypes, errno, os, struct, sys
 number, netlink = int(sys.argv[1]), sys.argv[2] == "netlink"
@@ -227,5 +227,5 @@ os.execvp(sys.argv[3], sys.argv[3:])
 
 
 def refusing(number: int, what: str = "newer") -> list[str]:
-    """A command's beginning: newer calls, or "netlink" sockets, fail with that errno."""
+    """Put before a command, these words make its newer calls, or "netlink" sockets, fail."""
     return [sys.executable, "-c", _REFUSING, str(number), what]

@@ -1,4 +1,4 @@
-"""The race: everybody races or says why not, and what is shown is what was measured."""
+"""The race: each contestant races or says why not, and the page shows what was measured."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def results(places: report.Places) -> Any:
     return json.loads(places.results.read_text())
 
 
-pytestmark = pytest.mark.timeout(400)  # where Go is there it is compiled too
+pytestmark = pytest.mark.timeout(400)  # the Go contestants are compiled where there is Go
 
 
 def test_everybody_races_or_says_why_not(results: Any) -> None:
@@ -85,7 +85,7 @@ def test_the_page_is_made_of_the_results(places: report.Places, results: Any) ->
 @pytest.mark.parametrize("target", operations.TARGETS)
 def test_a_target_is_met_or_missed_by_the_figures(target: Any, results: Any) -> None:
     def verdict(factor: float) -> str:
-        """Where whom the target is of takes so many times what it is judged by."""
+        """The verdict if that contestant takes `factor` times what the target is judged by."""
         doctored = copy.deepcopy(results["operations"])
         of = getattr(target, "of", operations.OURS)
         other = getattr(target, "against_operation", "") or target.operation
@@ -146,7 +146,7 @@ def test_the_plot_has_every_operation(places: report.Places, results: Any) -> No
     assert all(f"<!-- {line}" in drawn for line in lines)
 
 
-# Takes part in a race as any other: leaves a name behind, and ends as it is told to.
+# A contestant that leaves a name behind, and fails in the way that its argument says.
 FAILS = """
 import sys
 from pathlib import Path
@@ -180,12 +180,12 @@ sys.exit(race.main())
 
 
 def test_a_contestant_that_fails_does_not_end_the_race(tmp_path: Path) -> None:
-    """Nor does a lack of rights: it then races in a user namespace."""
+    """Nor does a lack of rights end it: it then runs in a user namespace."""
     fails, script, bin, to = (tmp_path / each for each in ("fails", "script", "bin", "to"))
     fails.write_text(FAILS)
     script.write_text(RACE_OF_FAILURES.replace("FAILS", repr(str(fails))))
     bin.mkdir()
-    # As the package of that name puts one into an environment.
+    # The package `nsenter` also puts a program of that name into an environment.
     (bin / "nsenter").write_text("#!/bin/sh\nexit 9\n")
     (bin / "nsenter").chmod(0o755)
     path = f"{bin}:{os.environ['PATH']}"
@@ -205,7 +205,7 @@ def test_a_contestant_that_fails_does_not_end_the_race(tmp_path: Path) -> None:
     page = (to / "performance.md").read_text()
     for key in ("do", "enter"):
         each = results["operations"][key]
-        # What it left was taken away before the next operation.
+        # The name that it left was removed before the next operation: "False".
         words = "the words of a command; ValueError: why it failed, False"
         assert each["failed"]["fails"] == words
         assert "soon" in each["failed"]["nonsense"]
@@ -240,7 +240,7 @@ def test_two_trees_are_compared_by_row() -> None:
 
 
 class Paced(contestants.Contestant):
-    """Takes as long as it is said to."""
+    """A contestant that takes the given times."""
 
     def __init__(self, *times: float) -> None:
         self.times = list(times)
@@ -280,7 +280,7 @@ def test_every_first_call_is_made() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -> None:
     found = RUN.is_dir()
-    # Until the last process has closed it, this pipe has no end.
+    # Reading this pipe ends when the last process has closed it.
     reader, writer = os.pipe()
     with subprocess.Popen(
         [*RACE, "--only", "discover", "--to", tmp_path / "to"],
@@ -295,7 +295,7 @@ def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -
         assert outer.stdout is not None
         while not outer.stdout.readline().startswith(operations.FLOOR):
             assert outer.poll() is None
-        if number == signal.SIGINT:  # as the terminal does
+        if number == signal.SIGINT:  # a terminal sends it to the whole group
             os.killpg(outer.pid, number)
         else:
             outer.send_signal(number)
@@ -306,6 +306,6 @@ def test_nothing_is_left_of_a_race_that_was_ended(number: int, tmp_path: Path) -
     assert not [*RUN.glob("bench-*"), *RUN.glob("doomed-*")]
     if not found and RUN.is_dir():
         RUN.rmdir()
-    # What it mounted over is empty now; with SIGKILL it could not be removed.
+    # Its mount points are empty; with SIGKILL nobody could remove them.
     assert not list(tmp_path.glob("*/*"))
     assert number != signal.SIGINT or not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""new, create, pin, delete: what is made, where, and what is left: nothing."""
+"""new, create, pin, delete: they make what they should, where they should, and leave nothing."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_create_an_existing_name(name: str) -> None:
 @pytest.mark.parametrize(
     "bad", ["", ".", "..", "a/b", "/", "/run/netns/x", "a\0b", "x" * 256, "é" * 128, "\ud800"]
 )
-def test_names_that_cannot_be(bad: str) -> None:
+def test_bad_names(bad: str) -> None:
     with netns.new() as ns, pytest.raises(netns.InvalidValueError):
         netns.create(bad)
     if "/" not in bad:
@@ -145,7 +145,7 @@ def test_delete_several_of_which_some_fail(name: str, tmp_path: Path) -> None:
 
 
 def test_delete_many(name: str, tmp_path: Path) -> None:
-    """By threads that share the kernel's waiting, and end with the call."""
+    """Threads share the waits for the kernel; they end with the call."""
     many = [f"{name}-{i}" for i in range(40)]
     for one in many:
         netns.create(one).close()
@@ -307,7 +307,9 @@ def run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str = "
     return path
 
 
-def test_a_run_directory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_directory_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = run_directory(tmp_path, monkeypatch)
     stacked = not is_shared(tmp_path)
     assert netns.names() == []
@@ -322,7 +324,7 @@ def test_a_run_directory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
                 assert ns.path == str(path / "a")
             assert netns.names() == ["a"]
             mounts = [fields for fields in mountinfo() if fields[4].startswith(str(path))]
-            # Once at most, and not over and over.
+            # The second create() does not mount it again.
             assert [fields[4] for fields in mounts].count(str(path)) == stacked
             assert {fields[6].split(":")[0] for fields in mounts} == {"shared"}
             netns.delete("a")
@@ -332,7 +334,7 @@ def test_a_run_directory_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
-def test_a_run_directory_that_is_none(
+def test_a_run_directory_that_is_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     run_directory(tmp_path, monkeypatch, kind)
@@ -350,7 +352,7 @@ def test_a_run_directory_that_is_none(
 
 
 def test_the_rootless_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$XDG_RUNTIME_DIR/netns, but only where /var/run is another user's."""
+    """It is $XDG_RUNTIME_DIR/netns, but only where /var/run belongs to another user."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(netns.NotFoundError) as caught:
         netns.open("a")
@@ -377,7 +379,7 @@ def test_a_signal_while_waiting_for_the_lock(
 
     def handle(number: int, frame: object) -> None:
         signals.append(number)
-        stdin.close()  # lets the lock go
+        stdin.close()  # ends the holder, and so its lock
 
     before = signal.signal(signal.SIGALRM, handle)
     try:
@@ -416,7 +418,7 @@ def test_others_get_the_lock_while_many_names_are_deleted(ns: netns.NetNS, tmp_p
 
 
 def test_exist_ok_where_the_name_comes_and_goes(name: str) -> None:
-    """Taken when it is created, gone when it is opened, or the other way round."""
+    """The name is taken at the create and gone at the open, or the other way round."""
     stop = threading.Event()
 
     def come_and_go() -> None:
@@ -437,7 +439,7 @@ def test_exist_ok_where_the_name_comes_and_goes(name: str) -> None:
         other.join()
 
 
-def test_a_name_with_a_slash_is_told_so() -> None:
+def test_the_error_says_that_a_name_has_no_slash() -> None:
     with pytest.raises(netns.InvalidValueError, match="a name has no '/'"):
         netns.create("a/b")
 

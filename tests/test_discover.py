@@ -1,4 +1,4 @@
-"""names, discover, identify, pids, attach (check, is_netns: in test_handle)."""
+"""names, discover, identify, pids, attach. (check and is_netns are in test_handle.py.)"""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def inode(pid: int) -> int:
 
 @contextlib.contextmanager
 def process(ns: netns.NetNS) -> Iterator[int]:
-    """A process in it that waits."""
+    """A process in the namespace, which waits for the end of the block."""
     with ns.enter():
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     try:
@@ -82,15 +82,15 @@ def process(ns: netns.NetNS) -> Iterator[int]:
 
 @contextlib.contextmanager
 def resident(ns: netns.NetNS) -> Iterator[int]:
-    """A thread of this process that lives in it."""
+    """A thread of this process that stays in the namespace until the end of the block."""
     inside, leave = threading.Event(), threading.Event()
 
-    def live() -> None:
+    def stay() -> None:
         ns.set()
         inside.set()
         leave.wait(60)
 
-    thread = threading.Thread(target=live)
+    thread = threading.Thread(target=stay)
     thread.start()
     assert inside.wait(60)
     try:
@@ -150,7 +150,7 @@ def test_a_list_in_order_each_once(ns: netns.NetNS) -> None:
 
 
 def test_own_threads_are_not_reported_from_inside() -> None:
-    """Those that a scan of many processes starts live where its caller is."""
+    """A scan of many processes starts threads, which are where its caller is."""
     script = """
 import netns, threading
 def scan():
@@ -164,7 +164,7 @@ thread = threading.Thread(target=scan)
 thread.start()
 thread.join()
 """
-    # Younger than the many, so that it is still to be read when helpers start.
+    # The scanning process is the youngest, so it is read after the threads have started.
     many = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(400)]
     try:
         run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -175,7 +175,7 @@ thread.join()
 
 
 def test_a_main_thread_that_ended() -> None:
-    """The process's other threads hold its namespace, and are found."""
+    """The other threads of its process still hold the namespace, and are found."""
     script = """
 import ctypes, os, sys, threading
 def wait():
@@ -205,7 +205,7 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 def test_covered_pins_are_not_given_as_paths(tmp_path: Path) -> None:
-    """By a mount on the pin, and by one on its directory; both times they are found."""
+    """A mount covers the pin, or its directory; the namespace is found, without that path."""
     (tmp_path / "dir").mkdir()
     pin, deep = tmp_path / "pin", tmp_path / "dir" / "deep"
     with netns.new() as one, netns.new() as other:
@@ -233,7 +233,7 @@ def test_covered_pins_are_not_given_as_paths(tmp_path: Path) -> None:
 
 
 def test_a_path_is_given_once(tmp_path: Path, ns: netns.NetNS) -> None:
-    """Also where the mount is there twice, below the directory's own mount and on it."""
+    """Also where the mount table has it twice: below the directory's own mount and on it."""
     pin = tmp_path / "dir" / "pin"
     pin.parent.mkdir()
     ns.pin(pin)
@@ -253,11 +253,11 @@ def lsns() -> set[int]:
         )
         if listed.returncode == 0:
             return set(map(int, listed.stdout.split()))
-        assert not listed.stdout, listed  # it ends so where a process ended meanwhile
+        assert not listed.stdout, listed  # lsns fails where a process ends meanwhile
 
 
 def test_as_lsns(tmp_path: Path, name: str) -> None:
-    """200 namespaces of every kind: with processes as lsns has them, the rest exactly."""
+    """200 namespaces: those with processes are lsns's as well, and each holder is found."""
     kinds = ("named", "process", "thread", "bind")
     expected: dict[int, tuple[object, ...]] = {}
     pinned: list[str] = []
@@ -289,20 +289,20 @@ def test_as_lsns(tmp_path: Path, name: str) -> None:
         assert len(got) == 200
         ours = {each.ino for each in listed if each.pids}
         assert ours & set(expected) == lsns() & set(expected)
-        # Others may come and go on the machine: what is never there is missing.
+        # Others come and go on the machine: only one that is never found is missing.
         missing = lsns()
         for _ in range(20):
             missing &= lsns() - {each.ino for each in netns.discover()}
         assert not missing
 
 
-def everything(ino: int) -> netns.Found:
+def found_with_descriptors(ino: int) -> netns.Found:
     (mine,) = [each for each in netns.discover(descriptors=True) if each.ino == ino]
     return mine
 
 
 def is_hidden(ino: int) -> bool:
-    """Whether it takes the descriptors to find it."""
+    """Whether discover() finds it by descriptors alone."""
     return ino not in {each.ino for each in netns.discover()}
 
 
@@ -312,7 +312,7 @@ def hold(*fds: int) -> subprocess.Popen[bytes]:
 
 def check_held(ino: int, holder: netns.Holder) -> None:
     assert is_hidden(ino)
-    mine = everything(ino)
+    mine = found_with_descriptors(ino)
     assert holder in mine.holders
     assert (mine.names, mine.paths, mine.pids, mine.threads) == ((), (), (), ())
     with mine.open() as ns:
@@ -331,11 +331,14 @@ def ended(child: subprocess.Popen[bytes]) -> Iterator[int]:
 def test_held_by_a_descriptor(name: str) -> None:
     with netns.new() as ns:
         ino, fd = ns.ino, ns.fileno()
-        assert netns.Holder("descriptor", os.getpid(), fd, None) in everything(ino).holders
+        assert (
+            netns.Holder("descriptor", os.getpid(), fd, None)
+            in found_with_descriptors(ino).holders
+        )
         child = hold(fd)
     with ended(child) as pid:
         check_held(ino, netns.Holder("descriptor", pid, fd, None))
-    # Its link has a path for a text while there is one, and "/" afterwards.
+    # The text of the descriptor's link is a path while the name is there, and "/" afterwards.
     with netns.create(name) as ns:
         ino, fd = ns.ino, os.open(RUN / name, os.O_RDONLY)
         child = hold(fd)
@@ -346,7 +349,7 @@ def test_held_by_a_descriptor(name: str) -> None:
 
 
 def copies_descriptors() -> bool:
-    """Whether there is pidfd_getfd(2): asked with descriptors that can't be."""
+    """Whether the kernel has pidfd_getfd(2), asked with descriptors that are none."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall(438, -1, -1, 0)
     return ctypes.get_errno() != errno.ENOSYS
@@ -399,7 +402,7 @@ def test_held_by_a_mount_elsewhere(name: str, tmp_path: Path) -> None:
 
 
 def test_held_by_a_thread_with_descriptors_of_its_own() -> None:
-    """What the main thread has not, nor shares: unshare(CLONE_FILES)."""
+    """The thread has left the descriptor table of its process by unshare(CLONE_FILES)."""
     script = """
 import ctypes, os, threading, netns
 def hold():
@@ -422,20 +425,24 @@ thread.join()
 
 
 def test_others_holders_are_left_out(ns: netns.NetNS) -> None:
-    """What has a process, a thread or a path is found by that."""
+    """Descriptors are listed only for a namespace that nothing else shows."""
     with process(ns) as pid, ns.socket():
-        mine = everything(ns.ino)
+        mine = found_with_descriptors(ns.ino)
         assert (mine.pids, mine.holders) == ((pid,), ())
 
 
 @needs_cookies
 def test_found_by_its_cookie() -> None:
-    """Which a descriptor alone holds."""
+    """from_cookie() finds a namespace that only another process's descriptor holds."""
     with netns.new() as ns:
         cookie, ino = ns.cookie, ns.ino
         child = hold(ns.fileno())
     with ended(child), netns.from_cookie(cookie) as found:
-        assert (found.ino, found.cookie, everything(ino).cookie) == (ino, cookie, cookie)
+        assert (found.ino, found.cookie, found_with_descriptors(ino).cookie) == (
+            ino,
+            cookie,
+            cookie,
+        )
 
 
 def test_a_cookie_that_nobody_has(ns: netns.NetNS) -> None:
@@ -449,7 +456,7 @@ def test_a_cookie_that_nobody_has(ns: netns.NetNS) -> None:
 @needs_cookies
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS])
 def test_a_cookie_where_newer_calls_are_refused(number: int) -> None:
-    """By looking: neither opened by its number, nor by a copy of a descriptor."""
+    """It is looked for among what is open: the calls that open or copy it are refused."""
     script = """
 import netns
 with netns.new() as ns, netns.from_cookie(ns.cookie) as same:
@@ -462,7 +469,7 @@ with netns.new() as ns, netns.from_cookie(ns.cookie) as same:
 
 
 def test_while_processes_come_and_go(ns: netns.NetNS) -> None:
-    """A storm of forks: what stays is found each time, nothing raises."""
+    """During a storm of forks what stays is found each time, and nothing raises."""
     script = """
 import os
 while True:
@@ -485,7 +492,7 @@ while True:
 
 
 def test_processes_that_may_not_be_read_are_counted(ns: netns.NetNS) -> None:
-    """Without the capability, others' are hidden and one's own are not."""
+    """Without the capability, other processes are hidden, and the caller's own is not."""
     script = """
 import os, netns
 
@@ -511,7 +518,7 @@ print(min(difference() for _ in range(20)) < 20)
         capture_output=True,
         text=True,
     )
-    # Root's processes are root's, with fewer capabilities than they: refused.
+    # The kernel refuses them to a process that has fewer capabilities, though it is root's.
     assert (run.stdout, run.stderr) == ("True\n", "")
 
 
@@ -570,7 +577,7 @@ def test_identify_and_pids(ns: netns.NetNS, name: str) -> None:
 
 
 def test_attach_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
-    """Neither memory, nor a name where the run directory can't be asked for twice."""
+    """It keeps no memory, and asks the run directory for its path only once."""
 
     class Directory(type(tmp_path)):  # type: ignore[misc]
         asked = 0

@@ -1,4 +1,4 @@
-"""The examples in the documentation run, and print what they say."""
+"""The examples in the documentation run, and print what their comments say."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def run(command: list[str], directory: Path) -> str:
-    """What it prints; names that it makes are in a run directory of its own."""
+    """What a command prints. Its names are in a run directory of its own."""
     run_directory = directory / "run"
     try:
         done = subprocess.run(
@@ -49,7 +49,7 @@ def run(command: list[str], directory: Path) -> str:
         if run_directory.exists():
             unshare_run_directory(run_directory)
     assert done.returncode == 0, done.stderr
-    # On a busy machine asyncio's debug mode finds slow what is not.
+    # On a busy machine asyncio's debug mode reports steps as slow.
     said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
     assert said == []
     return done.stdout
@@ -95,7 +95,7 @@ def test_the_plot_is_that_of_the_last_race() -> None:
 
 
 def test_the_readme_has_the_two_commands_and_no_other() -> None:
-    """They are what .ci/run looks for."""
+    """.ci/run looks for exactly these."""
     commands = re.findall(r"^    (\S.*)$", BLOCK.sub("", PAGES[ROOT / "README.md"]), re.MULTILINE)
     assert commands == [
         'python3 -m pip install -e ".[demo]" && python3 -m netns demo',

@@ -28,7 +28,7 @@ PUBLIC = set(re.findall(r"^\t\t(netns_\w+);$", (CSRC / "netns.map").read_text(),
 pytestmark = pytest.mark.timeout(400)  # the library is compiled with all its tests
 
 
-def told(*command: str | Path, **environment: str) -> str:
+def check_output(*command: str | Path, **environment: str) -> str:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
     )
@@ -45,7 +45,7 @@ def tool(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make install` puts below DESTDIR; what it made is beside it."""
+    """The folder that `make install` filled as DESTDIR; made/, beside it, has the products."""
     tool("cc")
     work = tmp_path_factory.mktemp("embed")
     make: list[str | Path] = [
@@ -56,7 +56,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"DESTDIR={work}/root",
         "PREFIX=/usr",
     ]
-    told(*make, "-j2", "install", "amalgamation", CFLAGS="-O0")
+    check_output(*make, "-j2", "install", "amalgamation", CFLAGS="-O0")
     return work / "root"
 
 
@@ -64,19 +64,19 @@ def test_the_same_bits_wherever_they_are_built(root: Path, tmp_path: Path) -> No
     copy = shutil.copytree(
         CSRC, tmp_path / "copy" / "csrc", ignore=shutil.ignore_patterns("build")
     )
-    told(tool("make"), "-C", copy, "all", CFLAGS="-O0")
+    check_output(tool("make"), "-C", copy, "all", CFLAGS="-O0")
     for product in ("libnetns.a", "libnetns.so"):
         made = (copy / "build" / "release" / product).read_bytes()
         assert made == (root.parent / "made" / product).read_bytes()
 
 
 def built(target: Path, *arguments: str | Path) -> Path:
-    told(tool("cc"), "-Wall", "-Wextra", "-Werror", "-o", target, *arguments)
+    check_output(tool("cc"), "-Wall", "-Wextra", "-Werror", "-o", target, *arguments)
     return target
 
 
 def defined(path: Path, *options: str) -> set[str]:
-    lines = told(tool("nm"), "--defined-only", *options, path).splitlines()
+    lines = check_output(tool("nm"), "--defined-only", *options, path).splitlines()
     return {line.split()[2].split("@")[0] for line in lines if len(line.split()) == 3}
 
 
@@ -87,20 +87,20 @@ def pkg_config(root: Path, *options: str) -> list[str]:
         "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS": "1",
         "PKG_CONFIG_ALLOW_SYSTEM_LIBS": "1",
     }
-    return shlex.split(told(tool("pkg-config"), *options, "netns", **where))
+    return shlex.split(check_output(tool("pkg-config"), *options, "netns", **where))
 
 
 def config(*options: str) -> list[str]:
-    return shlex.split(told(*CONFIG, *options))
+    return shlex.split(check_output(*CONFIG, *options))
 
 
 def test_the_libraries_define_nothing_else(root: Path) -> None:
-    """Or a host that has such a name of its own could not be linked with them."""
+    """A host that has another such name of its own could not be linked with them."""
     names = defined(root / "usr/lib/libnetns.so", "--dynamic")
     assert names - {"NETNS_0.1"} == PUBLIC
     for archive in (root / "usr/lib/libnetns.a", Path(netns.get_library_dir(), "libnetns.a")):
         names = defined(archive, "--extern-only")
-        # What the seam of a test build adds is not the library's.
+        # A test build has the fault seam as well.
         names = {name for name in names if not name.startswith("fault_")}
         assert names >= PUBLIC
         assert {name for name in names if not name.startswith(("netns_", "netns__"))} == set()
@@ -110,27 +110,27 @@ def test_the_libraries_define_nothing_else(root: Path) -> None:
 def test_shared(root: Path, tmp_path: Path) -> None:
     flags = pkg_config(root, "--cflags", "--libs")
     consumer = built(tmp_path / "consumer", CONSUMER, *flags)
-    assert "[libnetns.so.0]" in told(tool("readelf"), "--dynamic", consumer)
-    told(consumer, LD_LIBRARY_PATH=str(root / "usr/lib"))
+    assert "[libnetns.so.0]" in check_output(tool("readelf"), "--dynamic", consumer)
+    check_output(consumer, LD_LIBRARY_PATH=str(root / "usr/lib"))
     assert pkg_config(root, "--modversion") == [netns.__version__]
 
 
 def test_static(root: Path, tmp_path: Path) -> None:
     assert "-pthread" in pkg_config(root, "--static", "--libs")
     archive: list[str | Path] = [root / "usr/lib/libnetns.a", "-pthread"]
-    told(built(tmp_path / "consumer", CONSUMER, *pkg_config(root, "--cflags"), *archive))
+    check_output(built(tmp_path / "consumer", CONSUMER, *pkg_config(root, "--cflags"), *archive))
 
 
 def test_with_the_package(tmp_path: Path) -> None:
     assert (Path(netns.get_include()) / "netns.h").read_bytes() == (CSRC / "netns.h").read_bytes()
     cflags, libs = config("--cflags"), config("--libs")
     assert config("--cflags", "--libs") == cflags + libs
-    told(built(tmp_path / "consumer", CONSUMER, *cflags, *libs))
+    check_output(built(tmp_path / "consumer", CONSUMER, *cflags, *libs))
     assert subprocess.run(CONFIG, capture_output=True).returncode == 1
 
 
 def test_in_an_extension_of_somebody_elses(tmp_path: Path) -> None:
-    """It does not export what it has taken in."""
+    """An extension that links the archive does not export the library's names."""
     (tmp_path / "other.c").write_text(
         "#include <netns.h>\nconst char *other(void);\n"
         "const char *other(void)\n{\n\treturn netns_version();\n}\n"
@@ -140,18 +140,18 @@ def test_in_an_extension_of_somebody_elses(tmp_path: Path) -> None:
     assert defined(other, "--dynamic") == {"other"}
 
 
-def test_dropped_in(root: Path, tmp_path: Path) -> None:
-    """The sources in another's tree, and the one file that they are made."""
+def test_copied_into_a_program(root: Path, tmp_path: Path) -> None:
+    """A program may take the sources into its own tree, or the single file made of them."""
     for folder in (CSRC / "core", CSRC / "discover"):
         for path in folder.glob("*.[ch]"):
             shutil.copy(path, tmp_path)
     shutil.copy(CSRC / "netns.h", tmp_path)
     copies = [path for path in sorted(tmp_path.glob("*.c")) if path.name != "fault.c"]
     flags = ["-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-pthread", f"-I{tmp_path}"]
-    told(built(tmp_path / "consumer", CONSUMER, *copies, *flags))
+    check_output(built(tmp_path / "consumer", CONSUMER, *copies, *flags))
     one = root.parent / "made/one"
     assert sorted(path.name for path in one.iterdir()) == ["netns.c", "netns.h"]
-    told(built(tmp_path / "one", CONSUMER, one / "netns.c", f"-I{one}", "-pthread"))
+    check_output(built(tmp_path / "one", CONSUMER, one / "netns.c", f"-I{one}", "-pthread"))
 
 
 def test_each_call_has_a_manual_page(root: Path) -> None:
@@ -186,11 +186,11 @@ def named() -> Iterator[dict[str, netns.NetNS]]:
 def test_the_example(tmp_path: Path, named: dict[str, netns.NetNS]) -> None:
     shutil.copytree(ROOT / "examples" / "c", tmp_path / "c")
     flags = shlex.join(config("--cflags", "--libs"))
-    told(tool("make"), "-B", "-C", tmp_path / "c", f"NETNS={flags}", "CFLAGS=-Werror")
+    check_output(tool("make"), "-B", "-C", tmp_path / "c", f"NETNS={flags}", "CFLAGS=-Werror")
     program = tmp_path / "c" / "ifcounters"
 
     def counted() -> dict[str, dict[str, int]]:
-        shown = json.loads(told(program, "--json"))
+        shown = json.loads(check_output(program, "--json"))
         inodes = [each["ino"] for each in shown]
         assert len(inodes) == len(set(inodes))
         mine = {each["label"]: each for each in shown if each["label"] in named}
@@ -212,7 +212,7 @@ def test_the_example(tmp_path: Path, named: dict[str, netns.NetNS]) -> None:
     assert named[moved] is busy
     assert after[moved]["rx_packets"] == after[moved]["tx_packets"] == 7
     assert after[moved]["rx_bytes"] >= 7000
-    lines = [line.split() for line in told(program).splitlines()]
+    lines = [line.split() for line in check_output(program).splitlines()]
     assert lines[0][0] == "INTERFACE"
     assert sum(line[0] == "lo" and line[-1] in named for line in lines) == 50
     (line,) = [line for line in lines if line[0] == "lo" and line[-1] == moved]

@@ -1,4 +1,4 @@
-"""The errors: what each is beside an Error, and what it carries."""
+"""The errors: the built-in exception that each one is as well, and its attributes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_error_is_covered() -> None:
 
 
 def in_user_namespace(script: str, *options: str) -> str:
-    """What a script prints as root of a user namespace that owns nothing outside."""
+    """What a script prints as root of a user namespace that owns no network namespace."""
     run = subprocess.run(
         ["unshare", "--user", "--map-root-user", *options, sys.executable, "-c", script],
         capture_output=True,
@@ -72,7 +72,7 @@ def in_user_namespace(script: str, *options: str) -> str:
 
 
 def test_not_permitted_says_what_is_missing() -> None:
-    """Where home is another user namespace's, the thread could not come back."""
+    """Another user namespace owns home, so the thread could not come back."""
     script = """
 import errno, os, netns
 here = lambda: os.readlink("/proc/thread-self/ns/net")
@@ -104,7 +104,7 @@ with netns.current() as current:
 
 
 def test_no_descriptor_left(ns: netns.NetNS) -> None:
-    """On the way in nothing is opened; elsewhere the error says so and nothing is left."""
+    """do() needs no new descriptor; the other calls fail with the step, and leave nothing."""
     script = """
 import errno, os, resource, netns
 here = lambda: os.readlink("/proc/thread-self/ns/net")

@@ -1,4 +1,4 @@
-"""executor: every worker lives inside, whoever starts it, and nobody else's does."""
+"""executor: its workers are inside, wherever they are started from, and no other thread is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def test_jobs_run_inside(ns: netns.NetNS) -> None:
 
 
 def closed_at(step: int) -> bool:
-    """Whether that many steps were done, when the handle is closed and its descriptor reused."""
+    """Closes the handle at that step of executor(), and has its descriptor used again.
+
+    False where there are fewer steps.
+    """
     with contextlib.ExitStack() as stack:
         ns = stack.enter_context(netns.new())
         inside = link(ns)
@@ -54,14 +57,14 @@ def closed_at(step: int) -> bool:
 
 
 def test_the_handle_closed_at_any_step() -> None:
-    """By another thread, whose next descriptor is then where the handle's was."""
+    """As another thread may do it, whose next descriptor gets the handle's number."""
     home = here()
     assert sum(1 for _ in itertools.takewhile(closed_at, itertools.count())) > 5
     assert here() == home
 
 
 def test_workers_started_from_anywhere(ns: netns.NetNS) -> None:
-    """Each submission starts one more, born where the submitter is."""
+    """Each submission starts another worker, from the submitter's namespace."""
     with netns.new() as other, ns.executor(3) as pool:
         barrier = threading.Barrier(3)
 
@@ -109,10 +112,10 @@ def test_in_an_event_loop(ns: netns.NetNS) -> None:
     assert asyncio.run(main()) == link(ns)
 
 
-def test_the_trap(ns: netns.NetNS) -> None:
-    """What an executor of the namespace's own is there to avoid.
+def test_the_default_executor_stays_where_it_was_first_used(ns: netns.NetNS) -> None:
+    """The loop's default executor, first used inside, runs everybody's jobs there.
 
-    The loop's default executor, first used inside, serves everybody from there.
+    ns.executor() is there to avoid that.
     """
 
     async def main() -> list[str]:
@@ -124,7 +127,7 @@ def test_the_trap(ns: netns.NetNS) -> None:
     assert asyncio.run(main()) == [link(ns)] * 2
 
 
-def test_do_async_does_not_fall_into_it(ns: netns.NetNS) -> None:
+def test_do_async_does_not_move_the_default_executor(ns: netns.NetNS) -> None:
     home = here()
 
     async def body(host: netns.NetNS) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is public: each name once, documented, typed, and cheap to import."""
+"""The public names: each is exported once, documented and typed, and importing them is cheap."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_reference_has_all_that_is_public() -> None:
 
 
 def test_annotations_resolve() -> None:
-    """For dependency injectors, documentation and the like, on the oldest CPython too."""
+    """Dependency injectors and documentation tools resolve them, on the oldest CPython too."""
     public = [getattr(netns, name) for name in netns.__all__ if name != "Target"]
     kinds = [each for each in public if inspect.isclass(each)]
     functions = [each for each in public if inspect.isfunction(each)]
@@ -76,7 +76,7 @@ def test_version_is_the_headers() -> None:
 
 
 def test_import_is_light() -> None:
-    """Heavy modules wait until they are needed."""
+    """Heavy modules are imported when they are first needed."""
     path = [str(Path(netns.__file__).parent.parent), *sys.path]
     script = f"import sys; sys.path[:] = {path}; import netns; print(*sys.modules)"
     run = subprocess.run(
@@ -91,7 +91,7 @@ def test_import_is_light() -> None:
 
 
 def test_the_extension_exports_nothing_else() -> None:
-    """Or a host with a libnetns of its own would capture the extension's calls."""
+    """Else a host with a libnetns of its own would capture the extension's calls."""
     from netns import _native
 
     run = subprocess.run(
@@ -104,7 +104,7 @@ def test_the_extension_exports_nothing_else() -> None:
 
 
 def test_imported_anew(ns: netns.NetNS) -> None:
-    """Handles of before go on working, as in tests that drop modules."""
+    """Tests of others drop modules and import them again; older handles must go on working."""
     script = """
 import sys, netns
 ns = netns.new()

@@ -1,4 +1,4 @@
-"""Handles: how they are got, what is refused, what they say, how they end."""
+"""Handles: how they are opened, what is refused, what they tell, how they end."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[object, type[netns.Error]]]:
 
 
 def test_what_is_no_network_namespace_is_refused(tmp_path: Path) -> None:
-    """With the right error, all of it filled in, and without blocking on a FIFO."""
+    """The error is the right one and complete, and a FIFO does not block."""
     for what, (target, error) in refusals(tmp_path).items():
         for function in (netns.open, netns.check):
             with pytest.raises(netns.Error) as caught:
@@ -265,7 +265,7 @@ def test_dropped_unclosed() -> None:
 
 
 def test_used_by_a_finalizer_of_the_same_garbage(ns: netns.NetNS) -> None:
-    """In a cycle the order of finalizers is anybody's guess; the handle outlasts them."""
+    """The order of finalizers in a cycle is not defined, so the handle outlasts them all."""
     used = []
 
     class Owner:
@@ -283,12 +283,12 @@ def test_used_by_a_finalizer_of_the_same_garbage(ns: netns.NetNS) -> None:
     assert used == [(f"net:[{ns.ino}]", f"<NetNS net:[{ns.ino}]>")] * 10
 
 
-def test_not_constructed_directly() -> None:
+def test_handles_can_not_be_constructed() -> None:
     with pytest.raises(netns.InvalidTypeError):
         netns.NetNS()
 
 
-def test_a_str_of_a_subclass_is_its_text(name: str) -> None:
+def test_the_str_of_a_subclass_is_not_asked(name: str) -> None:
     class Loud(str):
         __slots__ = ()
 
@@ -304,7 +304,7 @@ def test_a_str_of_a_subclass_is_its_text(name: str) -> None:
 
 
 def test_close_racing_do() -> None:
-    """Runs in the right namespace or raises ClosedError, whatever reuses the descriptor."""
+    """do() runs in the right namespace or raises ClosedError, though the number is reused."""
     rounds = 300
     outcomes: list[str] = []  # append() is one step without a GIL too
     with netns.new() as decoy:
@@ -337,7 +337,7 @@ def test_close_racing_do() -> None:
 
 
 def test_no_proc() -> None:
-    """Without /proc a thread's namespace is told by a pidfd (Linux 6.11)."""
+    """Without /proc a pidfd tells the namespace of a thread (Linux 6.11)."""
     script = """
 import ctypes, os, netns
 ns = netns.new()
@@ -429,7 +429,7 @@ def test_owner(ns: netns.NetNS) -> None:
     command = ["unshare", "--user", "--map-root-user", "--net", sys.executable]
     run = subprocess.run([*command, "-W", "ignore", "-c", script], capture_output=True, text=True)
     assert run.returncode == 0 or "NotPermittedError" in run.stderr
-    # Its own is known; that of process 1 is not below it.
+    # It may ask for its own owner; the one of process 1 is not below it.
     script = (
         "import os, netns; ns = netns.open('/proc/self/ns/net'); print(ns.owner_uid); ns.close()"
     )
@@ -466,7 +466,7 @@ def test_equality(ns: netns.NetNS) -> None:
         (errno.EMFILE, "OPEN_TARGET", netns.KernelError),
     ],
 )
-def test_which_failure_is_which(code: int, step: str, kind: type[netns.Error]) -> None:
+def test_each_failure_has_its_exception(code: int, step: str, kind: type[netns.Error]) -> None:
     number = getattr(_native.lib, f"NETNS_STEP_{step}")
     error = _errors.from_native(code, number, b"/a\xff")
     assert type(error) is kind
@@ -479,7 +479,7 @@ def test_a_loop_of_links(tmp_path: Path) -> None:
         netns.open(tmp_path / "loop")
 
 
-def test_what_may_not_be_looked_at_is_no_answer(tmp_path: Path) -> None:
+def test_a_target_that_may_not_be_looked_at_is_an_error(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
 
@@ -494,7 +494,7 @@ def test_what_may_not_be_looked_at_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_processes_of_another_pid_namespaces_proc() -> None:
-    """Where /proc counts otherwise than getpid(), an id must not mean another process."""
+    """/proc may belong to another pid namespace; an id must not lead to another process there."""
     script = """
 import os, threading, netns
 here = os.readlink("/proc/thread-self/ns/net")
@@ -508,7 +508,7 @@ for call in (lambda: netns.from_pid(os.getpid()),
 """
     run = subprocess.run(
         ["unshare", "--net", "--pid", "--fork", "sh", "-c"]
-        # Not the first processes: theirs are kernel threads or init outside.
+        # Its ids are not 1 and 2, which outside are init and a kernel thread.
         + ['for i in 1 2 3 4 5 6; do true & done; wait; "$@"; exit $?', "sh"]
         + [sys.executable, "-c", script],
         capture_output=True,
@@ -519,7 +519,7 @@ for call in (lambda: netns.from_pid(os.getpid()),
 
 
 def test_no_proc_no_mix_up() -> None:
-    """Without /proc a thread id is asked for by itself: it must be that process's."""
+    """Without /proc a pidfd is opened for any thread id; one of another process is refused."""
     script = """
 import ctypes, os, subprocess, netns
 child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Beside others: their pins, their leftovers, their links."""
+"""Other tools use the run directory too: their pins, their leftovers and their links."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def leave(path: Path, mode: int) -> None:
 
 
 class Old:
-    """What makers left some seconds ago. Only time tells, so all tests wait for it together."""
+    """What dead creators left some seconds ago. All tests share it, and so the wait."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -49,6 +49,7 @@ class Old:
         self.waiter = subprocess.Popen([sys.executable, "-c", WAITER, run], env=environment)
 
     def wait(self) -> None:
+        """A leftover is one from a certain age on, which nothing but time gives it."""
         time.sleep(max(0, self.ready - time.time()))
 
     def close(self) -> None:
@@ -69,7 +70,7 @@ def old() -> Iterator[Old]:
         made.close()
 
 
-# What a runtime does: a file, a mount over it; later an unmount, and the file removed.
+# A container runtime makes a file and mounts over it; later it unmounts, and removes the file.
 RUNTIME = """
 import ctypes, errno, os, subprocess, sys, netns
 from pathlib import Path
@@ -94,7 +95,7 @@ class Filter(ctypes.Structure):
     _fields_ = [("count", ctypes.c_ushort), ("code", ctypes.c_char_p)]
 
 def refuse(number, *calls):
-    "Those system calls fail from now on, as a sandbox or an older kernel has it."
+    "From now on those system calls fail, as in a sandbox or on an older kernel."
     def op(code, jt, jf, k):
         return code.to_bytes(2, sys.byteorder) + bytes((jt, jf)) + k.to_bytes(4, sys.byteorder)
     code = op(0x20, 0, 0, 0)
@@ -108,7 +109,7 @@ OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR, STATX = 428, 429, 442, 332
 
 
 def on_a_host(script: str, propagation: str, directory: str = "mkdir /run/netns") -> str:
-    """Run with a /run of its own, whose mount propagates like that."""
+    """Runs a script with a /run of its own, whose mount has that propagation."""
     assert IP is not None
     run = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-ec"]
@@ -159,8 +160,8 @@ assert not any(map(mounted, ("cni-1", "cni-2", "cni-3", "cni-uts", "ours-1", "ou
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("propagation", ["shared", "private", "unbindable"])
 def test_pins_of_others_stay_removable(propagation: str, kernel: str) -> None:
-    """Made before the run directory is shared for the first time."""
-    if propagation == "unbindable":  # nothing can be mounted from there: not shared either
+    """Others pinned before the library shares the run directory for the first time."""
+    if propagation == "unbindable":  # it can't be mounted on itself, and so not be shared
         script = KERNELS[kernel] + "pin('a')\ntry: netns.create('b').close()\n"
         on_a_host(script + "except netns.Error: pass\nunpin('a')", propagation)
         return
@@ -194,12 +195,12 @@ assert not os.listdir(RUN), os.listdir(RUN)
 
 @pytest.mark.parametrize("propagation", ["shared", "private"])
 def test_pins_of_others_in_a_slave_mount_namespace(propagation: str) -> None:
-    """Those that came from this one, and those that were made there."""
+    """Pins that came there from the master, and pins that were made there."""
     on_a_host(f"SEEN = {int(propagation == 'shared')}\n" + SLAVE, propagation)
 
 
 def test_a_slave_still_sees_the_pins_of_its_master() -> None:
-    """The run directory of a mount namespace that receives mounts, and is shared there."""
+    """Sharing the run directory of a slave must not end what it receives from its master."""
     script = """
 pin("before")
 inside = RUNTIME + '''
@@ -248,7 +249,7 @@ later.communicate()
 
 
 def test_ip_netns_before_and_after() -> None:
-    """It mounts the run directory on itself, in the peer group of the mount below."""
+    """`ip netns add` mounts the run directory on itself; the library copes with that mount."""
     for propagation in ("shared", "private"):
         on_a_host(
             """
@@ -267,7 +268,7 @@ assert not os.listdir(RUN), os.listdir(RUN)
 
 
 def test_without_proc() -> None:
-    """Nothing tells how the mount propagates: it stays as it is."""
+    """Without /proc the propagation of the mount is not known, so it is not changed."""
     on_a_host(
         """
 pin("cni-1")
@@ -287,7 +288,7 @@ assert not os.listdir(RUN)
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of x86-64's calls")
 def test_an_old_name_is_no_leftover(old: Old) -> None:
-    """A namespace's file is empty too; before Linux 5.8 nothing tells that it is a mount."""
+    """The file of a namespace is empty as well, and before Linux 5.8 no call tells a mount."""
     old.wait()
     on_a_host(
         f"""
@@ -309,7 +310,7 @@ else:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
-    """A run directory, as it is once it is shared."""
+    """A run directory that the library has shared already."""
     path = tmp_path / "run"
     path.mkdir()
     netns.create("first", rundir=path).close()
@@ -326,9 +327,9 @@ def test_leftovers_of_any_mode_are_absent_and_removed(run: Path, mode: int) -> N
     with pytest.raises(netns.NotFoundError):
         netns.open("left", rundir=run)
     command = [sys.executable, "-m", "netns", "--rundir", str(run), "exec", "left", "true"]
-    told = subprocess.run(command, capture_output=True, text=True)
-    assert told.returncode
-    assert "No such file" in told.stderr
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode
+    assert "No such file" in done.stderr
     netns.delete("left", rundir=run)
     assert not (run / "left").exists()
 
@@ -336,7 +337,7 @@ def test_leftovers_of_any_mode_are_absent_and_removed(run: Path, mode: int) -> N
 def test_leftovers_of_any_mode_are_taken_over(run: Path, old: Old) -> None:
     for who, mode in MODES.items():
         leave(run / who, mode)
-        with pytest.raises(netns.ExistsError):  # its maker may be about to bind it
+        with pytest.raises(netns.ExistsError):  # its creator may be about to bind it
             netns.create(who, rundir=run)
     old.wait()
     for who in MODES:
@@ -387,7 +388,7 @@ def test_an_empty_file_that_is_mounted_is_somebodys(run: Path, source: str) -> N
 
 
 def reboot(path: Path) -> None:
-    """What one leaves of a pin: the file."""
+    """A reboot leaves the file of a pin and no mount."""
     assert LIBC.umount2(os.fsencode(path), MNT_DETACH) == 0
 
 
@@ -434,7 +435,7 @@ def test_stale_paths_among_many_targets(ns: netns.NetNS, tmp_path: Path, name: s
 
 
 def test_listing_beside_teardowns(run: Path) -> None:
-    """A file, a mount, an unmount, a removal: none of it is an error of a list's."""
+    """Lists raise nothing while others make files, mount, unmount and remove."""
     stop = threading.Event()
 
     def churn(ns: netns.NetNS, path: bytes, mode: int) -> None:
@@ -494,17 +495,17 @@ def container() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def command(run: Path, *args: object) -> str:
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "netns", "--rundir", run, *map(str, args)],
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_a_name_that_is_a_link(run: Path, container: subprocess.Popen[bytes]) -> None:
-    """As container tools make them: it leads into /proc."""
+    """Container tools make such names: links into /proc."""
     target = f"/proc/{container.pid}/ns/net"
     link, ino = os.readlink(target), os.stat(target).st_ino
     (run / "lab").symlink_to(target)
@@ -585,7 +586,7 @@ def test_links_that_lead_to_no_network_namespace(run: Path, tmp_path: Path) -> N
 def test_a_link_whose_target_is_gone(
     run: Path, container: subprocess.Popen[bytes], old: Old
 ) -> None:
-    """Its container has ended: absent, removed by delete, replaced by create."""
+    """The container has ended: the name is absent, delete() removes it, create() replaces it."""
     (run / "lab").symlink_to(f"/proc/{container.pid}/ns/net")
     (run / "again").symlink_to(f"/proc/{container.pid}/ns/net")
     leave(run / "left", 0o644)
@@ -608,7 +609,7 @@ def test_a_link_whose_target_is_gone(
 
 
 def test_watch_tells_of_links(tmp_path: Path, container: subprocess.Popen[bytes]) -> None:
-    """Also in a directory that is made, removed and made again meanwhile."""
+    """Also while the run directory is made, removed and made again."""
     run, target = tmp_path / "run", f"/proc/{container.pid}/ns/net"
     with netns.watch(timeout=10, rundir=run) as watch:
         for _ in range(2):
@@ -623,7 +624,7 @@ def test_watch_tells_of_links(tmp_path: Path, container: subprocess.Popen[bytes]
 
 
 def test_watch_where_there_is_no_more_inotify(run: Path) -> None:
-    """Its instances are few for each user: names that are mounts are told all the same."""
+    """A user may have few inotify instances. Without one, a mount tells of the links as well."""
     fds = []
     try:
         while (fd := LIBC.inotify_init1(os.O_CLOEXEC)) >= 0:
@@ -639,7 +640,7 @@ def test_watch_where_there_is_no_more_inotify(run: Path) -> None:
 
 
 def test_a_run_directory_that_is_a_link(tmp_path: Path) -> None:
-    """/run/netns -> /run/docker/netns, as is often advised."""
+    """Many are advised to make /run/netns a link to /run/docker/netns."""
     real, run = tmp_path / "docker", tmp_path / "run"
     real.mkdir()
     run.symlink_to(real)
@@ -669,7 +670,7 @@ def test_a_run_directory_that_is_a_link(tmp_path: Path) -> None:
 
 
 def test_users_may_not_follow_every_link(run: Path) -> None:
-    """The list is no error for that; what may be opened is in it."""
+    """names() leaves out a link that the user may not follow, and raises nothing."""
     if int(Path("/proc/self/uid_map").read_text().split()[2]) <= 65534:
         reason = "a user namespace that has no second user"
         pytest.skip(reason)
@@ -680,7 +681,7 @@ def test_users_may_not_follow_every_link(run: Path) -> None:
     if pid == 0:
         status = 1
         try:
-            os.chdir(run)  # those above are root's
+            os.chdir(run)  # the folders above are root's alone
             os.setresuid(65534, 65534, 65534)
             status = 0 if netns.names(rundir=".") == ["own"] else 2
         finally:

@@ -1,4 +1,4 @@
-"""Each public operation interrupted at a few random points; interrupts.py alone does more."""
+"""A few interrupts at random points of each public operation; interrupts.py alone does more."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 OURS = shlex.join([sys.executable, "-m", "netns"])
 
-# /run and /etc are the row's own.
+# Each row has /run and /etc of its own.
 WORLD = """
 set -e
 mount -t tmpfs none /run
@@ -33,14 +33,14 @@ class Row(NamedTuple):
     setup: str = ""
     after: str = ""  # printed with the output
     stdin: str = ""
-    differs: str = ""  # status, output, errors: in which of them
+    differs: str = ""  # of "status output errors" those that differ
     why: str = ""
 
 
 ADD = "ip netns add a"
 TWO = "ip netns add a; ip netns add b"
 IDS = f"{TWO}; ip netns set a 12; ip netns set b 77"
-# Its namespace has another id for b than ours has: 5.
+# Namespace a has the id 5 for b, and ours has 77.
 TARGET = f"{IDS}; ip -n a netns set b 5"
 INSIDE = f"{ADD}; ip netns exec a sleep 60 & until ip netns pids a | grep -q .; do :; done"
 FILES = f"{ADD}; mkdir -p /etc/netns/a"

@@ -1,4 +1,4 @@
-"""Both ways with ip netns: what one makes the other lists, uses and deletes."""
+"""`ip netns` and the library list, use and delete what the other one makes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run_directory_mounts() -> list[str]:
 
 
 def test_the_run_directory_is_shared_once(name: str) -> None:
-    """Whoever makes it, it is one mount."""
+    """Whichever of them makes it, it is mounted once."""
     before = run_directory_mounts()
     ip("netns", "add", name)
     netns.create(f"{name}-2").close()
@@ -75,7 +75,7 @@ def test_the_run_directory_is_shared_once(name: str) -> None:
     try:
         after = run_directory_mounts()
         assert after == (before if before[-1:] == ["shared"] else [*before, "shared"])
-        # Where the mount below is shared, it has what ip netns mounts as well.
+        # If the mount below is shared, it also has what ip netns mounts.
         mounts = [path for path in nsfs_mounts() if name in path]
         assert sorted(set(mounts)) == [str(RUN / f"{name}{suffix}") for suffix in ("", "-2", "-3")]
         assert len(mounts) == 3 or is_shared(RUN.parent)
@@ -104,7 +104,7 @@ def test_concurrent_creators_of_both_kinds(name: str) -> None:
 
 
 def test_concurrent_deleters_of_both_kinds(name: str) -> None:
-    """One winner each; the others are told that there is nothing."""
+    """One wins each name; the others find nothing there."""
     assert IP is not None
     for turn in range(8):
         target = f"{name}-{turn}"

@@ -1,4 +1,4 @@
-"""Older kernels: what they refuse, and what the documentation says of them."""
+"""Older kernels: the library does without the calls they lack, as its documentation says."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LISTNS = 470
 
 NS_GET_USERNS, NS_GET_NSTYPE, NS_GET_OWNER_UID = 0xB701, 0xB703, 0xB704
 NS_GET_ID, SIOCGSKNS, SO_NETNS_COOKIE = 0x8008B70D, 0x894C, 71
-# The answer of a kernel that has not got them: Linux 4.9's.
+# Requests that Linux 4.9 lacks, and its answer to each.
 REQUESTS = {
     NS_GET_NSTYPE: errno.ENOTTY,
     NS_GET_OWNER_UID: errno.ENOTTY,
     NS_GET_ID: errno.ENOTTY,
-    SIOCGSKNS: errno.EFAULT,  # it takes it for one about a device, whose name it misses
+    SIOCGSKNS: errno.EFAULT,  # taken for a request about a device, it lacks the name
 }
 NUMBERS = {  # of ioctl, getsockopt
     "x86_64": (16, 55),
@@ -41,13 +41,13 @@ NUMBERS = {  # of ioctl, getsockopt
 
 
 def has_call(number: int) -> bool:
-    """Probed with arguments that no kernel takes."""
+    """Whether the kernel has a call, asked with arguments that every kernel refuses."""
     LIBC.syscall(number, -1, None, -1, None, 0, 0)
     return ctypes.get_errno() != errno.ENOSYS
 
 
 def be_old() -> None:
-    """From now on the calling process's kernel has no call newer than Linux 4.9's."""
+    """From now on this process gets Linux 4.9's answers to the requests above."""
     ioctl, getsockopt = NUMBERS[os.uname().machine]
     load, same, answer = 0x20, 0x15, 0x06  # LD|W|ABS, JEQ|K, RET|K
     allow, refuse = 0x7FFF0000, 0x00050000
@@ -71,7 +71,7 @@ def be_old() -> None:
 
 
 def on_an_old_kernel(body: Callable[..., None], *args: object) -> None:
-    """In a child, which stays filtered."""
+    """Runs body in a child: a filter can't be taken back."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -95,7 +95,7 @@ needs_filters = pytest.mark.skipif(
 
 @needs_filters
 def test_an_old_kernel_tells_no_owner(name: str) -> None:
-    """`discover` lists all the same."""
+    """discover() lists the namespaces without their owners."""
 
     def body() -> None:
         with netns.current() as home:
@@ -151,7 +151,7 @@ def test_an_old_kernel_has_no_cookies() -> None:
 
 @needs_filters
 def test_an_old_kernel_tells_types_apart(name: str) -> None:
-    """A pin of another type is no name, is not opened and not deleted."""
+    """A pin of another type is not listed, opened or deleted."""
     netns.create(name).close()
     path = RUN / f"{name}-uts"
     path.touch()
@@ -194,7 +194,7 @@ def test_a_descriptor_under_way_is_found() -> None:
 
 
 def rows(title: str) -> list[list[str]]:
-    """Of the table below that title, its head first."""
+    """The rows of the table below that title, its head first."""
     text = PAGE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [
@@ -209,10 +209,10 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def test_since_is_where_it_began_to_work() -> None:
-    """The documentation against the kernels of the page, on which its calls were tried.
+    """docs/kernels.md has the kernels that each call was tried on; "Since" must agree with them.
 
-    What came after the page was written is tried by the next run, which fails where
-    it is not as documented. Nothing is added to the page by hand.
+    A newer call is tried by the next run, which fails where "Since" is wrong. Nothing is
+    added to the page by hand.
     """
     head, *found = rows("What works")
     documented = calls.documented()

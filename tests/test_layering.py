@@ -1,6 +1,6 @@
-"""One way: a file uses only what stands above it in its list.
+"""A file uses only what stands above it in its list.
 
-Each language has a list, from top to bottom, and a way to tell what a file uses.
+Each language has a list, and a way to find out what a file uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CSRC = ROOT / "csrc"
 
-# Discovery stands below the core, so the core can't use it.
+# Discovery stands below the core: the core must not use it.
 C = [
     "netns.h",
     "core/fault.h",
@@ -86,7 +86,7 @@ PYTHON = [
     "__main__",
 ]
 
-# A section of a header, which declares what one file defines.
+# The title of a header's section, which declares what one file defines.
 SECTION = re.compile(r"^/\* (\w+\.c) \*/$", re.MULTILINE)
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
@@ -102,7 +102,7 @@ def wrong_arrows(order: list[str], uses: dict[str, dict[str, str]]) -> list[str]
 
 
 def unlisted(order: list[str], files: set[str]) -> set[str]:
-    """Files that the list lacks, and names in it that no file has."""
+    """Files that the list lacks, and entries of the list that are no files."""
     return files ^ set(order)
 
 
@@ -135,7 +135,7 @@ def test_c_files_are_listed() -> None:
 
 
 def test_c_symbols(objects: Path) -> None:
-    """What the linker sees, which no declaration and no comment can hide."""
+    """The symbols of the objects show every use, whatever is declared."""
     built = {str(path.relative_to(objects))[:-2] + ".c": path for path in objects.rglob("*.o")}
     where = {
         symbol: file for file, path in built.items() for symbol in nm(path, "-g", "--defined-only")
@@ -172,7 +172,7 @@ def test_c_sections_stand_in_order(header: str, order: list[str]) -> None:
 
 
 def test_the_binding(tmp_path: Path) -> None:
-    """It needs nothing of the core but netns.h, and its files stand in order."""
+    """The binding uses only netns.h of the core, and its files stand in order."""
     files = {f"python/{path.name}" for path in (CSRC / "python").glob("*.[ch]")} | {"netns.h"}
     assert unlisted(BINDING, files) == set()
     public = set(re.findall(r"netns_\w+(?=;)", (CSRC / "netns.map").read_text()))

@@ -80,7 +80,7 @@ def test_handles_collected_on_another_thread(ns: netns.NetNS) -> None:
 
 
 def test_descriptors_of_ended_threads(ns: netns.NetNS) -> None:
-    """Each thread that enters keeps two, and they go with it."""
+    """Each thread that enters keeps two descriptors, which are closed when it ends."""
     before = descriptors()
     for _ in range(50):
         on_a_thread(lambda: ns.do(lambda host: None))
@@ -88,7 +88,7 @@ def test_descriptors_of_ended_threads(ns: netns.NetNS) -> None:
 
 
 def test_fork_while_other_threads_are_inside(ns: netns.NetNS) -> None:
-    """The child has their descriptors no longer, and its own thread's home is right."""
+    """The child has closed the descriptors of those threads, and its own home is right."""
     home = here()
     threads = 8
     inside, leave = threading.Barrier(threads + 1), threading.Event()
@@ -108,7 +108,7 @@ def test_fork_while_other_threads_are_inside(ns: netns.NetNS) -> None:
     if pid == 0:
         status = 1
         try:
-            # But for its own link, which is opened anew when it is needed.
+            # Fewer: its own link is opened again when it is needed.
             assert sum(descriptors().values()) <= sum(before.values())
             assert ns.do(lambda host: (here(), f"net:[{host.ino}]")) == (f"net:[{ns.ino}]", home)
             assert sum(descriptors().values()) <= sum(before.values())
@@ -122,7 +122,7 @@ def test_fork_while_other_threads_are_inside(ns: netns.NetNS) -> None:
 
 
 def test_subprocess_inside_a_body(ns: netns.NetNS) -> None:
-    """The child is born inside; this thread's descriptors do not reach it."""
+    """The child starts inside, and inherits none of this thread's descriptors."""
 
     def body(host: netns.NetNS) -> str:
         script = "readlink /proc/self/ns/net; readlink /proc/self/fd/*"

@@ -1,4 +1,4 @@
-"""The command line, beside ip netns."""
+"""The command line, and `ip netns` beside it."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(*args: str) -> str:
+def check_output(*args: str) -> str:
     done = run(*args)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def parsed(*args: str) -> Any:
-    return json.loads(told(*args, "--json"))
+    return json.loads(check_output(*args, "--json"))
 
 
 def ip(*args: str) -> str:
@@ -65,34 +65,34 @@ def inside(name: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_add_list_exec_delete(name: str) -> None:
-    told("add", name)
-    assert name in told("list").splitlines()
+    check_output("add", name)
+    assert name in check_output("list").splitlines()
     with netns.open(name) as ns:
-        assert told("exec", name, "readlink", "/proc/self/ns/net") == f"net:[{ns.ino}]\n"
+        assert check_output("exec", name, "readlink", "/proc/self/ns/net") == f"net:[{ns.ino}]\n"
         assert {"name": name, "ino": ns.ino} in parsed("list")
-    told("delete", name)
+    check_output("delete", name)
     assert name not in netns.names()
 
 
 def test_lists_and_ids_as_ip_netns(name: str) -> None:
-    told("add", name)
+    check_output("add", name)
     nsid = random.randrange(10**6, 2**31)  # others may test on this machine too
-    told("set", name, str(nsid))
-    assert f"{name} (id: {nsid})" in told("list").splitlines()
+    check_output("set", name, str(nsid))
+    assert f"{name} (id: {nsid})" in check_output("list").splitlines()
     assert f"{name} (id: {nsid})" in [line.strip() for line in ip("netns", "list").splitlines()]
     line = f"nsid {nsid} (iproute2 netns name: {name})"
-    assert line in told("list-id").splitlines()
+    assert line in check_output("list-id").splitlines()
     assert line in [line.strip() for line in ip("netns", "list-id").splitlines()]
     assert {"nsid": nsid, "name": name, "names": [name]} in parsed("list-id")
     assert {"nsid": nsid, "name": name} in json.loads(ip("-j", "netns", "list-id"))
     again = run("set", name, str(nsid - 1))
     assert again.returncode == 2
     assert again.stderr == f"netns: {name!r} has the id {nsid} already, and ids are for good\n"
-    told("add", f"{name}-auto")
+    check_output("add", f"{name}-auto")
     try:
         taken = run("set", f"{name}-auto", str(nsid))
         assert taken.stderr.startswith(f"netns: the id {nsid} is that of another namespace; ")
-        told("set", f"{name}-auto", "auto")
+        check_output("set", f"{name}-auto", "auto")
         with netns.open(f"{name}-auto") as ns:
             assert ns.nsid is not None
     finally:
@@ -102,15 +102,15 @@ def test_lists_and_ids_as_ip_netns(name: str) -> None:
 
 def test_attach_identify_pids(name: str, inside: subprocess.Popen[bytes]) -> None:
     pid = str(inside.pid)
-    assert told("identify", pid) == ip("netns", "identify", pid) == f"{name}\n"
-    assert told("pids", name) == ip("netns", "pids", name) == f"{pid}\n"
+    assert check_output("identify", pid) == ip("netns", "identify", pid) == f"{name}\n"
+    assert check_output("pids", name) == ip("netns", "pids", name) == f"{pid}\n"
     assert parsed("pids", name) == [inside.pid]
-    told("attach", f"{name}-2", pid)
+    check_output("attach", f"{name}-2", pid)
     try:
         assert parsed("identify", pid) == [name, f"{name}-2"]
     finally:
-        told("delete", f"{name}-2")
-    assert told("identify") == told("identify", str(os.getpid()))
+        check_output("delete", f"{name}-2")
+    assert check_output("identify") == check_output("identify", str(os.getpid()))
 
 
 def test_discover(name: str, inside: subprocess.Popen[bytes]) -> None:
@@ -128,7 +128,7 @@ def test_discover(name: str, inside: subprocess.Popen[bytes]) -> None:
             "cookie": ns.cookie,
         }
     assert found["hidden"] >= 0
-    lines = told("discover").splitlines()
+    lines = check_output("discover").splitlines()
     assert lines[0].split() == ["INO", "OWNER", "PROCESSES", "THREADS", "HELD", "BY"]
     (line,) = [line for line in lines if line.endswith(f"  {name}")]
     assert line.split()[0] == str(mine["ino"])
@@ -143,7 +143,9 @@ def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
         ino = ns.ino
     subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
     try:
-        (line,) = [line for line in told("discover").splitlines() if line.startswith(str(ino))]
+        (line,) = [
+            line for line in check_output("discover").splitlines() if line.startswith(str(ino))
+        ]
         assert line.endswith("  (nothing in sight, as a mount that another one covers)")
     finally:
         subprocess.run(["umount", place], check=True)
@@ -152,12 +154,12 @@ def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def watching(rundir: Path, word: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """The command, which has something to tell, and what it prints."""
+    """A command that watches, after its first line is there to read; and what it prints."""
     command = [*COMMAND, "--rundir", str(rundir), word, "--timeout", "5"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
         assert watcher.stdout is not None
-        # What comes and goes between two of its looks is not told, and of its
-        # start nothing else is: names come and go until it tells of one.
+        # Only a line shows that it has started, and it misses a name that is gone when it
+        # looks. So names come and go until it prints one.
         while not select.select([watcher.stdout], [], [], 0)[0]:
             netns.create("begun", rundir=rundir).close()
             netns.delete("begun", rundir=rundir)
@@ -180,9 +182,11 @@ def test_watch(name: str) -> None:
     watcher = subprocess.Popen([*COMMAND, "watch", "--json"], stdout=subprocess.PIPE, text=True)
     assert watcher.stdout is not None
     try:
-        # Names are told from its start on, which is known by the first that it tells.
+        # It has started when it prints its first name.
         for turn in range(1000):
-            told("add", f"{name}-{turn}") if turn == 0 else netns.create(f"{name}-{turn}").close()
+            check_output("add", f"{name}-{turn}") if turn == 0 else netns.create(
+                f"{name}-{turn}"
+            ).close()
             netns.delete(f"{name}-{turn}")
             os.set_blocking(watcher.stdout.fileno(), False)
             line = watcher.stdout.readline()
@@ -211,7 +215,7 @@ def test_exec_passes_the_status_on(name: str) -> None:
     assert run("exec", f"{RUN}/{name}", "sh", "-c", "kill -9 $$").returncode == -signal.SIGKILL
     assert run("exec", name, "/nonexistent/command").returncode == 127
     assert run("exec", name, "/etc/passwd").returncode == 126
-    assert told("exec", name, "echo", "-n", "--help", "-x") == "--help -x"
+    assert check_output("exec", name, "echo", "-n", "--help", "-x") == "--help -x"
 
 
 @pytest.fixture
@@ -256,7 +260,7 @@ def test_exec_leaves_signals_as_found(name: str, rundir: Path) -> None:
         assert done.stderr == ""
         ignored = int(done.stdout.split()[-1], 16)
         assert not ignored & 1 << signal.SIGPIPE - 1
-    assert ip("netns", "exec", name, *command) == told("exec", name, *command)
+    assert ip("netns", "exec", name, *command) == check_output("exec", name, *command)
 
 
 def test_exec_runs_a_script_without_an_interpreter(name: str, tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_exec_runs_a_script_without_an_interpreter(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_exec_in_all(tmp_path: Path, number: signal.Signals) -> None:
-    """Not the one command alone, with a hundred to go."""
+    """It must not end one command alone, and go on with the next namespace."""
     rundir = tmp_path / "run"
     try:
         for each in "abc":
@@ -297,7 +301,7 @@ def test_a_signal_ends_exec_in_all(tmp_path: Path, number: signal.Signals) -> No
         for line in child.stdout:
             if line == b"in\n":
                 break
-        if number == signal.SIGINT:  # as a terminal does it
+        if number == signal.SIGINT:  # a terminal sends it to the whole group
             os.killpg(child.pid, number)
         else:
             child.send_signal(number)
@@ -324,7 +328,7 @@ def test_a_name_of_any_bytes_in_any_locale(name: str) -> None:
         netns.delete(odd)
 
 
-def test_who_reads_no_further_ends_it_quietly() -> None:
+def test_a_closed_pipe_ends_it_quietly() -> None:
     child = subprocess.Popen(
         [*COMMAND, "discover", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -349,7 +353,7 @@ def test_exec_in_all_counts_on_a_terminal(tmp_path: Path) -> None:
         )
         assert done.stdout == b"\nnetns: a\n\nnetns: b\n"
         printed = b""
-        while not printed.endswith(b"\n"):  # which comes by a thread of the kernel
+        while not printed.endswith(b"\n"):  # a thread of the kernel brings it
             printed += os.read(master, 100)
         assert printed == b"\r1/2\r2/2\r\n"
     finally:
@@ -362,8 +366,8 @@ def test_exec_in_all_counts_on_a_terminal(tmp_path: Path) -> None:
 def test_exec_elsewhere(name: str, inside: subprocess.Popen[bytes]) -> None:
     with netns.open(name) as ns:
         link = f"net:[{ns.ino}]\n"
-    assert told("exec", "--pid", str(inside.pid), "readlink", "/proc/self/ns/net") == link
-    fresh = told("exec", "--new", "--", "readlink", "/proc/self/ns/net")
+    assert check_output("exec", "--pid", str(inside.pid), "readlink", "/proc/self/ns/net") == link
+    fresh = check_output("exec", "--new", "--", "readlink", "/proc/self/ns/net")
     assert fresh not in (link, here() + "\n")
     for wrong in (["--new", "--pid", "1", "true"], ["--all"], [name], []):
         assert run("exec", *wrong).returncode == 1
@@ -379,7 +383,7 @@ def test_exec_in_all(rundir: Path) -> None:
     assert netns.names(rundir=rundir) == []
 
 
-def test_exec_in_all_tells_what_fails(rundir: Path) -> None:
+def test_exec_in_all_reports_each_failure(rundir: Path) -> None:
     done = run("--rundir", str(rundir), "exec", "--all", "/nonexistent/command")
     assert done.returncode == 127
     assert done.stderr.count("/nonexistent/command") == 2
@@ -398,7 +402,7 @@ def test_exec_in_all_tells_what_fails(rundir: Path) -> None:
 
 def test_exec_shows_the_namespaces_devices(name: str) -> None:
     netns.create(name).close()
-    shown = told("exec", name, "ls", "/sys/class/net").split()
+    shown = check_output("exec", name, "ls", "/sys/class/net").split()
     if IP is not None:
         assert shown == ip("netns", "exec", name, "ls", "/sys/class/net").split()
     assert "lo" in shown
@@ -417,18 +421,18 @@ def test_exec_binds_the_configuration(name: str) -> None:
     try:
         (directory / "resolv.conf").write_text("nameserver 192.0.2.53\n")
         before = Path("/etc/resolv.conf").read_text()
-        assert told("exec", name, "cat", "/etc/resolv.conf") == "nameserver 192.0.2.53\n"
+        assert check_output("exec", name, "cat", "/etc/resolv.conf") == "nameserver 192.0.2.53\n"
         assert Path("/etc/resolv.conf").read_text() == before
         (directory / "netns-test-nothing").touch()
-        assert told("exec", name, "true") == ""
+        assert check_output("exec", name, "true") == ""
     finally:
         shutil.rmtree(directory)
         if not found:
-            with contextlib.suppress(OSError):  # others' files are in it
+            with contextlib.suppress(OSError):  # it has other files
                 directory.parent.rmdir()
 
 
-def test_failures_are_told(name: str) -> None:
+def test_messages_of_failures(name: str) -> None:
     netns.create(name).close()
     again = run("add", name)
     assert again.returncode == 1
@@ -446,13 +450,13 @@ def test_failures_are_told(name: str) -> None:
 
 def test_a_name_that_looks_like_an_option(rundir: Path) -> None:
     where = ("--rundir", str(rundir))
-    told(*where, "add", "--", "-x")
-    assert told(*where).split() == ["-x", "a", "b"]
-    assert told(*where, "exec", "--", "-x", "echo", "--", "y") == "-- y\n"
-    assert told(*where, "exec", "a", "--", "echo", "y") == "y\n"
-    assert told(*where, "--", "pids", "--", "-x") == ""
-    told(*where, "del", "--", "-x")
-    assert told(*where, "li", "--json") == told(*where, "show", "--json")
+    check_output(*where, "add", "--", "-x")
+    assert check_output(*where).split() == ["-x", "a", "b"]
+    assert check_output(*where, "exec", "--", "-x", "echo", "--", "y") == "-- y\n"
+    assert check_output(*where, "exec", "a", "--", "echo", "y") == "y\n"
+    assert check_output(*where, "--", "pids", "--", "-x") == ""
+    check_output(*where, "del", "--", "-x")
+    assert check_output(*where, "li", "--json") == check_output(*where, "show", "--json")
 
 
 def test_two_delete_all_at_once(rundir: Path) -> None:
@@ -465,7 +469,7 @@ def test_two_delete_all_at_once(rundir: Path) -> None:
 
 
 def test_children_that_nobody_waits_for(rundir: Path) -> None:
-    """Whoever starts it may ignore SIGCHLD; the statuses are told all the same."""
+    """Its parent may ignore SIGCHLD; it passes the statuses on all the same."""
     script = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
         "os.execv(sys.argv[1], sys.argv[1:])"
@@ -497,7 +501,7 @@ def test_standard_output_full_or_closed(rundir: Path, command: str) -> None:
     for where, why in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
         done = subprocess.run(["sh", "-c", f"{words} {where}"], stderr=subprocess.PIPE, text=True)
         assert (done.returncode, done.stderr) == (1, f"netns: standard output: {why}\n")
-    # What prints nothing of its own does not mind.
+    # A command that prints nothing of its own succeeds.
     assert os.system(f"{' '.join(COMMAND)} --rundir {rundir} exec a true >&-") == 0
 
 
@@ -524,11 +528,11 @@ def on_a_terminal(*args: str) -> str:
     return printed.decode()
 
 
-def test_odd_names_are_escaped_on_a_terminal_alone(name: str) -> None:
+def test_only_on_a_terminal_are_odd_names_escaped(name: str) -> None:
     odd = name + "\x1b[31m\n\udcff"
     netns.create(odd).close()
     try:
-        assert odd in told("list")
+        assert odd in check_output("list")
         assert f"{name}\\x1b[31m\\n\\udcff" in on_a_terminal("list")
         assert odd in [each["name"] for each in parsed("list")]
     finally:
@@ -537,7 +541,7 @@ def test_odd_names_are_escaped_on_a_terminal_alone(name: str) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(shell: str, name: str) -> None:
-    script = told("completion", shell)
+    script = check_output("completion", shell)
     assert "discover" in script
     program = shutil.which(shell)
     if program is None:
@@ -561,7 +565,7 @@ def test_completion(shell: str, name: str) -> None:
 
 def test_demo() -> None:
     pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (pynetns[demo])")
-    lines = told("demo").splitlines()
+    lines = check_output("demo").splitlines()
     homes = [line for line in lines if line.startswith("home")]
     assert len(homes) == 2
     assert homes[0] == homes[1]
@@ -571,8 +575,8 @@ def test_demo() -> None:
     assert lines[-1] == "The thread is home again."
 
 
-def test_demo_by_those_who_may_not(capfd: pytest.CaptureFixture[str]) -> None:
-    """As root of a user namespace; where that does not help either, the error is told."""
+def test_demo_without_privileges() -> None:
+    """It runs as root of a user namespace; where that is not enough, it prints the error."""
     pytest.importorskip("pyroute2", reason="the demo needs pyroute2 (pynetns[demo])")
     script = """
 import sys
@@ -694,7 +698,7 @@ needs_root = pytest.mark.skipif(
 
 @pytest.fixture
 def container() -> Iterator[int]:
-    """A process of a user namespace of nobody's, with a network namespace of its own."""
+    """A process of user nobody, in user and network namespaces of its own."""
     child = subprocess.Popen(
         [*AS_NOBODY, "unshare", "--user", "--map-root-user", "--net"]
         + ["sh", "-c", "echo; exec sleep 60"],
@@ -708,7 +712,7 @@ def container() -> Iterator[int]:
 
 
 @needs_root
-def test_exec_in_a_container_of_ones_own(container: int) -> None:
+def test_exec_in_a_rootless_container(container: int) -> None:
     link = os.readlink(f"/proc/{container}/ns/net")
     look = ["sh", "-c", "readlink /proc/self/ns/net; ls /sys/class/net; id -u"]
     for where in (["--pid", str(container)], [f"/proc/{container}/ns/net"]):
@@ -723,7 +727,7 @@ def test_exec_in_a_container_of_ones_own(container: int) -> None:
 
 
 @needs_root
-def test_a_container_in_a_container_of_ones_own() -> None:
+def test_exec_in_a_container_in_a_rootless_container() -> None:
     script = "unshare --user --map-root-user --net sh -c 'echo $$; exec sleep 60'"
     child = subprocess.Popen(
         [*AS_NOBODY, "unshare", "--user", "--map-root-user", "sh", "-c", script],
@@ -758,7 +762,7 @@ def test_a_login_session_sees_the_hosts_names(name: str) -> None:
     ip("netns", "add", name)
     with netns.open(name) as ns:
         ino = ns.ino
-    own = Path(tempfile.mkdtemp())  # everybody may pass its parents
+    own = Path(tempfile.mkdtemp())  # not tmp_path, which others may not enter
     own.chmod(0o755)
 
     def session(script: str, **more: str) -> str:
@@ -790,7 +794,7 @@ except netns.NotPermittedError as error:
     ]
     alone = f"print('{name}' in netns.names())"
     assert session(alone, NETNS_RUN_DIR=str(own / "else")) == "False\n"
-    # What is the user's own comes first.
+    # A name of the user's own comes before the host's.
     netns.create(name, rundir=own / "netns").close()
     try:
         assert session(f"print(netns.open('{name}').path)", PYTHONWARNINGS="ignore") == (
@@ -826,8 +830,8 @@ def test_without_a_session_the_error_names_the_variable(name: str) -> None:
 
 
 @needs_root
-def test_a_program_with_capabilities_of_its_own_says_that_it_ignores(tmp_path: Path) -> None:
-    """It would else delete the host's names in place of the user's."""
+def test_a_program_with_file_capabilities_refuses_the_variable(tmp_path: Path) -> None:
+    """Ignoring it silently could delete the host's names in place of the user's."""
     if shutil.which("setcap") is None:
         pytest.skip("needs setcap")
     copy = tmp_path / "python"
@@ -846,7 +850,7 @@ def test_a_program_with_capabilities_of_its_own_says_that_it_ignores(tmp_path: P
     assert "do not use it: 'NETNS_RUN_DIR'" in done.stderr
 
 
-def test_a_line_read_without_argparse_means_what_argparse_makes_of_it() -> None:
+def test_lines_read_without_argparse_mean_the_same() -> None:
     words = ["--json", "--all", "--new", "--pid", "--", "-h", "-", "", "a", "b/c", ".", "1", "-1"]
     reference = _arguments.parser()
     for verb, count in product([*_words.COMMANDS, "nonsense"], range(4)):
@@ -858,7 +862,7 @@ def test_a_line_read_without_argparse_means_what_argparse_makes_of_it() -> None:
 
 
 @pytest.mark.parametrize("words", [["list"], ["add", "a"], ["delete", "a"], ["exec", "a", "-x"]])
-def test_the_commonest_lines_are_read_without_argparse(words: list[str]) -> None:
+def test_common_lines_are_read_without_argparse(words: list[str]) -> None:
     assert _words.simple(words) is not None
 
 

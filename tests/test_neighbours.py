@@ -1,4 +1,4 @@
-"""Beside gevent, eventlet, psutil and python-daemon."""
+"""gevent, eventlet, psutil and python-daemon in one process with the library."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def held():
     return len(os.listdir("/proc/self/fd")), len(threading._active)
 
 def use(host=None):
-    time.sleep(0.01)  # the patched one
+    time.sleep(0.01)  # the patched one lets other greenlets run: look() must see them at home
     return where()[0] == f"net:[{ns.ino}]"
 
 def refused():
@@ -116,7 +116,7 @@ def needs(*modules: str) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_greenlets(library: str, when: str) -> None:
-    """Patched before or after the import: all is right or refused, and nobody moved."""
+    """Patched before or after the import: each call is right or refused, and no thread moves."""
     needs(library)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", GREEN, library, when],
@@ -128,7 +128,7 @@ def test_greenlets(library: str, when: str) -> None:
 
 
 def test_psutil_reads_the_main_threads_files(ns: netns.NetNS) -> None:
-    """What docs/threads.md says of /proc/net, and the cure."""
+    """docs/threads.md says that psutil reads /proc/net, and how to change that."""
     needs("psutil")
     script = """
 import netns, psutil
@@ -152,7 +152,7 @@ with netns.new() as ns:
 
 
 def test_python_daemon(name: str) -> None:
-    """It closes what the library had open; handles opened later are right, and home is home."""
+    """The daemon closes what the library had open; later handles, and home, are right."""
     needs("daemon")
     script = f"""
 import daemon, netns, os

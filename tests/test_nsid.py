@@ -1,4 +1,4 @@
-"""Ids of namespaces: given, read, listed; in the calling thread's namespace."""
+"""Ids of namespaces, as the calling thread's namespace has them: set, read, listed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_given_once_and_read(ns: netns.NetNS) -> None:
                 taken.nsid = why
             assert caught.value.step == "set the id"
         assert away.nsid is None
-        # Ids are the thread's namespace's own: from here there are none.
+        # Each namespace has ids of its own: this one has given none.
         assert ns.do(lambda host: netns.nsids()) == []
 
 

@@ -1,4 +1,4 @@
-"""The package: what it says where it cannot work, and to those who mistype."""
+"""The package: its messages where it can't work, and to users who mistype."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SAID = "netns: network namespaces exist on Linux only; this is {}"
 
 
 def elsewhere(platform: str, then: str, first: str = "") -> subprocess.CompletedProcess[str]:
-    """What a process prints that runs first here, and then with another sys.platform."""
+    """Runs `first`, then `then` with another sys.platform; what the process printed."""
     script = f"import sys\n{first}\nsys.platform = {platform!r}\n{then}"
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32", "freebsd14"])
 def test_import_elsewhere(platform: str) -> None:
-    """One line that says why, before the extension is missed."""
+    """The error is one line that says why, and does not speak of the extension module."""
     done = elsewhere(platform, "import netns")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ImportError: " + SAID.format(platform)
@@ -36,7 +36,7 @@ def test_import_elsewhere(platform: str) -> None:
 
 @pytest.mark.parametrize("platform", ["darwin", "win32", "freebsd14"])
 def test_install_elsewhere(platform: str) -> None:
-    """The same line, and no compiler is started. setuptools is not the tests' to need."""
+    """setup.py prints that line, and starts no compiler. It is run without setuptools."""
     commands = [f"setuptools.command.{name}" for name in ("bdist_wheel", "build_ext", "sdist")]
     names = ["setuptools", "setuptools.command", *commands]
     done = elsewhere(
@@ -50,7 +50,7 @@ def test_install_elsewhere(platform: str) -> None:
 
 
 def import_in(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """`import netns` of a Python that begins in that folder."""
+    """What `import netns` does in a Python that starts in that folder."""
     command = [sys.executable, *options, "-c", "import netns; print(netns.__path__[0])"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
@@ -62,7 +62,7 @@ def copy_without_extension(folder: Path) -> Path:
 
 
 def test_import_in_a_checkout_that_is_not_built(tmp_path: Path) -> None:
-    """One sentence, with the command that builds it."""
+    """The error is one sentence, with the command that builds it."""
     copy_without_extension(tmp_path)
     (tmp_path / "csrc").mkdir()
     (tmp_path / "csrc/netns.h").touch()
@@ -94,8 +94,8 @@ def test_import_beside_the_other_package_of_that_name(tmp_path: Path) -> None:
     assert "RuntimeWarning: netns: the packages 'pynetns' (this one) and 'netns'" in done.stderr
 
 
-def test_programs_that_freeze_others_find_every_module() -> None:
-    """They follow the import statements that are there, and run nothing."""
+def test_freezers_find_every_module() -> None:
+    """Programs that freeze others follow the import statements, and run nothing."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     imported = {
         alias.name

@@ -1,4 +1,4 @@
-"""pool: namespaces made ahead, handed over at once, none left behind."""
+"""pool: it makes namespaces ahead, hands them over at once, and leaves none behind."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def fds() -> int:
 
 
 def await_ready(count: int, before: Counter[str]) -> None:
-    """Until so many namespaces more than before are open."""
+    """Waits until so many more descriptors are open than before: no event tells."""
     while sum((descriptors() - before).values()) < count:
         os.sched_yield()
 
 
 def test_take() -> None:
-    """Fresh ones, more than it holds ready; the caller's to close."""
+    """It gives more than it holds ready, each another one; the caller closes them."""
     home = here()
     with netns.pool(2) as pool:
         taken = [pool.take() for _ in range(5)]
@@ -80,8 +80,8 @@ def test_sizes() -> None:
         netns.pool(0)
 
 
-def test_who_waits_is_told_that_it_was_left() -> None:
-    told: list[BaseException] = []
+def test_waiting_takers_learn_of_the_end() -> None:
+    ended: list[BaseException] = []
 
     def wait(took: threading.Event) -> None:
         try:
@@ -89,7 +89,7 @@ def test_who_waits_is_told_that_it_was_left() -> None:
                 pool.take().close()
                 took.set()
         except netns.ClosedError as error:
-            told.append(error)
+            ended.append(error)
 
     pool = netns.pool(1)
     events = [threading.Event() for _ in range(3)]
@@ -101,11 +101,11 @@ def test_who_waits_is_told_that_it_was_left() -> None:
             assert took.wait(30)
     for thread in threads:
         thread.join(30)
-    assert len(told) == 3
+    assert len(ended) == 3
 
 
-def test_the_makers_error_is_the_takers() -> None:
-    """Each take has it tried again; the maker is of the thread that enters."""
+def test_an_error_of_the_maker_reaches_the_taker() -> None:
+    """Each take() has the maker try again. It has the rights of the thread that entered."""
     with Capabilities(), netns.pool(2) as pool:
         for _ in range(3):
             with pytest.raises(netns.NotPermittedError) as caught:
@@ -114,7 +114,7 @@ def test_the_makers_error_is_the_takers() -> None:
 
 
 def test_no_thread_for_a_maker() -> None:
-    """Entering says so, and there is nothing to leave."""
+    """__enter__() raises, and there is nothing to leave."""
     script = """
 import netns, resource, threading
 netns.new().close()
@@ -146,9 +146,9 @@ def test_entered_within_a_body(ns: netns.NetNS) -> None:
             with pool.take() as made:
                 assert made.ino not in (ns.ino, host.ino)
             assert f"net:[{ns.ino}]" == inside
-            await_ready(1, before)  # the next one is made, and its maker goes back
+            await_ready(1, before)  # the next one is made
             while list(task_links().values()).count(inside) < 2:
-                os.sched_yield()  # to where it was started
+                os.sched_yield()  # until the maker is back where it was started
 
     ns.do(body)
 
@@ -170,7 +170,7 @@ def test_in_a_forks_child() -> None:
 
 
 def test_faster_than_making_one() -> None:
-    """Half a thousandth of a second less: for the taker alone, while others wait."""
+    """take() costs the taker a fifth of new(), or less."""
     made, taken = [], []
     before = descriptors()
     with netns.pool(30) as pool:
@@ -188,13 +188,13 @@ def test_faster_than_making_one() -> None:
     assert median(made) > 5 * median(taken)
 
 
-# A namespace that an interrupt dropped when it was taken.
+# The interrupt may drop a namespace that was just taken.
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 @pytest.mark.parametrize("size", [1, 3])
 def test_interrupted_takers(size: int) -> None:
-    """The pool is as large afterwards as before."""
+    """An interrupt costs the pool no namespace: it is full again afterwards."""
     taken = 0
     before = descriptors()
     with netns.pool(size) as pool:
@@ -211,7 +211,7 @@ def test_interrupted_takers(size: int) -> None:
 
 
 def test_an_interrupt_while_it_ends() -> None:
-    """Those who wait for a namespace are told; no thread stays."""
+    """The waiting takers get ClosedError, and no thread stays."""
     threads, before, hits = set(task_links()), descriptors(), 0
 
     def interrupt(*_: object) -> None:
@@ -229,7 +229,7 @@ def test_an_interrupt_while_it_ends() -> None:
             for _ in range(3):
                 threading.Thread(target=take_until_it_ends, args=(pool, told), daemon=True).start()
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
-        while True:  # a moment; signal.pause() may begin behind the signal
+        while True:  # not signal.pause(): the signal may come before it begins
             pass
 
     old = signal.signal(signal.SIGALRM, interrupt)
@@ -248,7 +248,7 @@ def test_an_interrupt_while_it_ends() -> None:
     assert descriptors() == before
 
 
-# Pools that an interrupt dropped between the end of __enter__ and the block.
+# The interrupt may drop a pool between the end of __enter__ and the block.
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )

@@ -1,4 +1,4 @@
-"""run and popen: born inside, with the files of the namespace; names looked up by them."""
+"""run and popen: commands start inside, and see the files of the namespace's name."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def named(name: str) -> Iterator[netns.NetNS]:
                 ETC.rmdir()
 
 
-def test_born_inside(ns: netns.NetNS) -> None:
+def test_a_command_starts_inside(ns: netns.NetNS) -> None:
     home, mounts = here(), mount_namespace()
     done = ns.run(["sh", "-c", SHOW], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[:2] == [link(ns), "lo"]
@@ -96,7 +96,7 @@ def test_files_of_the_name_under_asyncio(named: netns.NetNS) -> None:
 
 
 def test_a_file_that_etc_lacks(named: netns.NetNS) -> None:
-    """It is left out; more files than one reading of the directory gives are all there."""
+    """It is left out, with a warning, also among more files than one getdents(2) reads."""
     for n in range(100):
         (ETC / str(named.name) / f"netns-test-lacks-this-{n:03}").touch()
     with pytest.warns(RuntimeWarning, match="netns-test-lacks-this-"):
@@ -112,8 +112,8 @@ def test_a_directory_where_etc_has_a_file(named: netns.NetNS) -> None:
 
 
 @pytest.mark.parametrize("target", ["/nowhere", "resolv.conf"])
-def test_a_link_that_leads_nowhere_is_told(named: netns.NetNS, target: str) -> None:
-    """Not silently the host's resolv.conf."""
+def test_a_link_that_leads_nowhere_warns(named: netns.NetNS, target: str) -> None:
+    """Or the command would use the host's resolv.conf, and nobody would know."""
     link = ETC / str(named.name) / "resolv.conf"
     link.unlink()
     link.symlink_to(target)
@@ -163,7 +163,7 @@ with warnings.catch_warnings(record=True) as said, netns.new() as ns:
 
 
 def test_a_read_only_sys_stays_read_only() -> None:
-    """As in a container, whose root may not take the container's own away."""
+    """In a container /sys is read-only, and its root may not change that."""
     script = '''
 import netns, subprocess, sys
 look = """
@@ -223,7 +223,7 @@ def children() -> list[str]:
     return found
 
 
-# A child whose Popen an interrupt dropped after it was begun.
+# The interrupt may drop a Popen after its child has started.
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
@@ -275,8 +275,8 @@ def test_the_child_of_an_interrupted_call_is_killed(
 def test_interrupted_at_every_instruction(
     ns: netns.NetNS, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the call on to its return, no child is left to itself."""
-    monkeypatch.setattr(subprocess, "_cleanup", lambda: None)  # one that was left stays visible
+    """No child is left running, wherever between call and return the interrupt comes."""
+    monkeypatch.setattr(subprocess, "_cleanup", lambda: None)  # it would reap such a child
     files = {_process.__file__, _threads.__file__}
     left = 0
 
@@ -322,7 +322,7 @@ def test_interrupted_at_every_instruction(
 
 
 class NameServer:
-    """Answers every question about an A record with 192.0.2.N, N counting up."""
+    """Answers every question about an A record with 192.0.2.7."""
 
     def __init__(self, ns: netns.NetNS) -> None:
         self.sock = ns.socket(type=socket.SOCK_DGRAM)
@@ -382,7 +382,7 @@ def test_names_are_looked_up_inside(named: netns.NetNS, server: NameServer) -> N
     assert asyncio.run(main()) == "192.0.2.7"
     with pytest.raises(OSError, match=r"unreachable|timed out|refused"):
         named.create_connection(("potato.test", 80), 1)
-    assert len(server.asked) >= 4  # more where an answer is late
+    assert len(server.asked) >= 4  # more where the resolver asks again
     assert set(server.asked) == {"potato.test."}
     assert mount_namespace() == mounts
     script = "import socket; print(socket.gethostbyname('potato.test'))"
@@ -390,12 +390,12 @@ def test_names_are_looked_up_inside(named: netns.NetNS, server: NameServer) -> N
     assert done.stdout == "192.0.2.7\n", done.stderr
 
 
-def test_without_files_no_thread_is_dressed(ns: netns.NetNS) -> None:
+def test_a_thread_without_files_has_the_mounts_of_all(ns: netns.NetNS) -> None:
     mounts = mount_namespace()
     assert ns.do_in_thread(lambda host: mount_namespace()) == mounts
 
 
-def test_dressed_threads_share_nothing_with_the_host(named: netns.NetNS) -> None:
+def test_mounts_of_a_thread_with_files_stay_its_own(named: netns.NetNS) -> None:
     def mount(host: netns.NetNS) -> bytes:
         subprocess.run(["mount", "-t", "tmpfs", "netns-test", "/mnt"], check=True)
         return Path("/proc/thread-self/mountinfo").read_bytes()
@@ -405,7 +405,7 @@ def test_dressed_threads_share_nothing_with_the_host(named: netns.NetNS) -> None
     assert b" - tmpfs netns-test " not in Path("/proc/self/mountinfo").read_bytes()
 
 
-# What gevent and eventlet do, and others may: a thread's function runs on its creator's.
+# As gevent and eventlet do it: what should be a new thread runs on that of its creator.
 PATCH = """
 import _thread, os, threading
 
@@ -474,7 +474,7 @@ def use():
 
 
 def test_when_the_interpreter_is_gone() -> None:
-    """No thread could run any more: refused, instead of waiting for it for ever."""
+    """No new thread can run then, so run() refuses instead of waiting for ever."""
     script = """
 import netns, os
 

@@ -12,7 +12,7 @@ import pytest
 
 
 def run(tmp_path: Path, tests: str, *options: str, before: tuple[str, ...] = ()) -> str:
-    """What pytest says of these tests, with the plugin as installed."""
+    """What pytest prints for these tests, with the plugin as it is installed."""
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     command = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *options]
@@ -62,7 +62,7 @@ def test_joined(netns_pair):
 
 
 def test_netns_pair_is_ready(tmp_path: Path) -> None:
-    """A packet lost to a cable that is not up yet is sent again after a second."""
+    """Both ends are up: a packet that a cable loses is sent again only after a second."""
     pytest.importorskip("pyroute2")
     said = run(
         tmp_path,
@@ -83,7 +83,7 @@ def test_up(netns_pair, number):
 
 
 def test_in_netns(tmp_path: Path) -> None:
-    """Inside for the function alone, and at home again however it ends."""
+    """The function alone is inside, and the thread is home however the function ends."""
     said = run(
         tmp_path,
         """
@@ -122,7 +122,7 @@ def test_afterwards():
     assert ended(said) == {**ended(said), "passed": 4, "failed": 1}, said
 
 
-def test_what_it_is_not_for_is_told(tmp_path: Path) -> None:
+def test_marked_tests_that_can_not_run_inside_fail(tmp_path: Path) -> None:
     said = run(
         tmp_path,
         """
@@ -165,7 +165,7 @@ def test_marked():
     ],
 )
 def test_without_privileges(tmp_path: Path, options: tuple[str, ...], outcome: str) -> None:
-    """Skipped, or failed where that is wished, with what is missing."""
+    """They are skipped, or fail where that is set, and the reason names the capability."""
     drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     said = run(tmp_path, NEEDS, *options, before=drop)
     count = ended(said)
@@ -174,20 +174,20 @@ def test_without_privileges(tmp_path: Path, options: tuple[str, ...], outcome: s
 
 
 def test_without_the_privilege_over_devices(tmp_path: Path) -> None:
-    """The namespace is made, and closed as it is of no use: unclosed ones warn."""
+    """The namespace is closed before the skip: an unclosed one would warn."""
     drop = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
     said = run(tmp_path, NEEDS, "-W", "error", before=drop)
     assert ended(said) == {"skipped": 2}, said
     assert "Operation not permitted" in said
 
 
-def test_a_misspelt_choice_is_told(tmp_path: Path) -> None:
+def test_a_misspelt_choice_is_an_error(tmp_path: Path) -> None:
     said = run(tmp_path, NEEDS, "-o", "netns_unprivileged=fial")
     assert "netns_unprivileged is not one of skip, fail" in said
     assert "passed" not in said
 
 
-def test_it_costs_nothing_unused(tmp_path: Path) -> None:
+def test_it_imports_nothing_when_unused(tmp_path: Path) -> None:
     said = run(
         tmp_path,
         """
@@ -209,7 +209,9 @@ def test_nothing():
         ("pyroute2", "netns_pair", "python3 -m pip install 'pynetns[pytest]'"),
     ],
 )
-def test_what_is_in_the_way(tmp_path: Path, module: str, fixture: str, said: str) -> None:
+def test_a_module_that_hides_the_right_one(
+    tmp_path: Path, module: str, fixture: str, said: str
+) -> None:
     (tmp_path / f"{module}.py").write_text("" if module == "netns" else "raise ImportError")
     tests = f"""
 import sys

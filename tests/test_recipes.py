@@ -1,4 +1,4 @@
-"""What others' libraries do inside, and between two namespaces joined by a veth."""
+"""Libraries of others inside a namespace, and between two that a veth pair joins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pair(netns_pair: tuple[Host, Host]) -> tuple[netns.NetNS, netns.NetNS]:
 
 
 def test_serve_in_one_and_fetch_from_the_other(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
-    """1,000 requests at once in one event loop, which is never seen away from home."""
+    """1,000 requests at once in one event loop; a bystander is always at home."""
     server, client = pair
     home = here()
     running = turns = 0
@@ -132,7 +132,7 @@ def test_psutil(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
 
 
 def test_sockets_in_an_event_loop(pair: tuple[netns.NetNS, netns.NetNS]) -> None:
-    """Made inside, used from outside: no step of the loop is inside."""
+    """The sockets are made inside and used from outside; the loop stays at home."""
     server, client = pair
 
     async def main() -> bytes:

@@ -1,4 +1,4 @@
-"""When coming home fails: loud, the thread marked, nothing swallowed."""
+"""Coming home fails: RestoreError is raised, the thread is refused, no exception is lost."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ ns.close()
 
 
 def test_an_outer_guard_may_still_bring_it_home() -> None:
-    """Only the first return is without the capability that the second has again."""
+    """The first return lacks the capability; the second has it again."""
     done = run("""
 with ns.enter():
     with netns.new() as other:
@@ -107,7 +107,7 @@ ns.close()
     assert done.stdout.splitlines() == ["return home", "use a stranded thread", "True"]
 
 
-def test_a_process_may_rather_abort() -> None:
+def test_a_process_may_choose_to_abort() -> None:
     done = run("""
 assert netns.abort_when_stranded() is False
 assert netns.abort_when_stranded() is True
@@ -126,7 +126,7 @@ except netns.RestoreError:
 
 
 def test_capabilities_given_up_between_two_enters() -> None:
-    """The way back is checked anew: whoever may not come home does not leave."""
+    """Each enter checks the way back: a thread that may not come home does not leave."""
     done = run("""
 with ns.enter():
     pass
@@ -144,7 +144,7 @@ ns.close()
 
 
 def test_guards_left_out_of_order_on_a_stranded_thread(ns: netns.NetNS) -> None:
-    """Going home covers what a failed return left behind, or the thread stays refused."""
+    """Going to the outermost home also undoes what a failed return has left."""
 
     def run() -> None:
         home = here()

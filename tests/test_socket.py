@@ -1,4 +1,4 @@
-"""Sockets born inside: ordinary ones, in their namespace, none left open."""
+"""Sockets made inside: they are ordinary sockets of that namespace, and none is left open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIOCGSKNS = 0x894C
 
 
 def lives_in(sock: socket.socket) -> int:
-    """The inode of the socket's namespace, by the kernel's word."""
+    """The inode of the socket's namespace, as the kernel tells it."""
     fd = fcntl.ioctl(sock, SIOCGSKNS)
     try:
         return os.fstat(fd).st_ino
@@ -167,8 +167,8 @@ def test_connection_refused(up: netns.NetNS) -> None:
             assert isinstance(caught.value.exceptions[0], ConnectionRefusedError)
 
 
-def test_the_connection_is_waited_for_at_home(up: netns.NetNS) -> None:
-    """Its signal handlers, for one, run there."""
+def test_the_thread_waits_for_the_connection_at_home(up: netns.NetNS) -> None:
+    """A signal handler that runs during the wait shows where."""
     seen: list[str] = []
     home = here()
     with up.create_server(("127.0.0.1", 0), backlog=0) as server, up.socket() as filler:
@@ -205,11 +205,11 @@ def test_an_interrupted_connection_is_given_up(up: netns.NetNS) -> None:
 
 
 def test_no_socket_to_connect(up: netns.NetNS) -> None:
-    """As with the standard library's, the error is that of the last address."""
+    """The error is that of the last address, as with the standard library."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with up.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        up.create_connection(address).close()  # what is imported then is by now
+        up.create_connection(address).close()  # imports what it needs
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
         try:
             with pytest.raises(netns.KernelError) as caught:
@@ -236,7 +236,7 @@ for sock in socks:
     assert os.fstat(fd).st_ino == ns.ino
     os.close(fd)
 assert os.readlink("/proc/thread-self/ns/net") == home
-while len(os.listdir("/proc/self/task")) > 1:  # the kernel is still taking it down
+while len(os.listdir("/proc/self/task")) > 1:  # until the kernel has taken it down
     os.sched_yield()
 print("made")
 """
@@ -252,7 +252,7 @@ def test_by_another_thread_where_this_one_could_not_come_home() -> None:
     assert done.stdout == "made\n", done.stderr
 
 
-# A socket whose maker was interrupted before it had a name is dropped, and closed.
+# The interrupt may drop a socket before the caller has it.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_interrupted_anywhere(ns: netns.NetNS) -> None:
     """Whenever a signal handler raises, the thread is home and no descriptor is lost."""

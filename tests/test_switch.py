@@ -1,4 +1,4 @@
-"""do, enter, set: in the target, and home again whatever happens."""
+"""do, enter, set: the thread is in the target, and home again whatever happens."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_inside_already_and_moved_by_the_body(ns: netns.NetNS) -> None:
         assert here() == link(home)
 
 
-def test_threads_of_a_body_are_born_inside(ns: netns.NetNS) -> None:
+def test_threads_that_a_body_starts_are_inside(ns: netns.NetNS) -> None:
     seen = []
 
     def body(host: netns.NetNS) -> None:
@@ -221,14 +221,14 @@ def test_other_threads_stay_where_they_are(ns: netns.NetNS) -> None:
 def test_set_moves_the_thread_for_good(ns: netns.NetNS) -> None:
     seen: list[object] = []
 
-    def live() -> None:
+    def stay() -> None:
         ns.set()
         seen.append(here())
         with netns.current() as current:
             seen.append(current == ns)
             ns.do(lambda host: seen.append(host == ns))
 
-    thread = threading.Thread(target=live)
+    thread = threading.Thread(target=stay)
     thread.start()
     thread.join()
     assert seen == [link(ns), True, True]
@@ -365,7 +365,7 @@ def test_a_guard_left_on_another_thread(ns: netns.NetNS) -> None:
     thread.start()
     thread.join()
     assert len(errors) == 1
-    # This thread goes home at its next use.
+    # This thread goes home at its next use of the library.
     with netns.new() as other:
         assert other.do(lambda host: link(host)) == home
     assert here() == home
@@ -420,15 +420,15 @@ def test_the_thread_of_do_in_thread_is_known(ns: netns.NetNS, kind: str) -> None
     assert (name, daemon) == ("netns-do", True)
     assert sys.version_info < (3, 10) or "body" in traced
     deadline = time.monotonic() + 30
-    while thread in threading.enumerate():  # the last thing that goes with a thread
+    while thread in threading.enumerate():  # its last step takes it out of there
         assert time.monotonic() < deadline
         os.sched_yield()
 
 
-# Without a GIL an import's lock goes by way of a weakref's callback, which may swallow one.
+# Without a GIL the lock of an import runs a weakref callback, which may swallow an interrupt.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_do_in_thread_interrupted_anywhere(ns: netns.NetNS) -> None:
-    """Whoever waits is let go, every body ends, and threads can be started after."""
+    """The caller's wait ends, every body ends, and threads can still be started."""
     home, threads = here(), set(task_links())
     begun: list[int] = []  # append() is one step without a GIL too
     ended: list[int] = []
@@ -519,7 +519,7 @@ def test_what_a_thread_left_for_good_is_not_kept(ns: netns.NetNS) -> None:
 
 
 def test_what_the_host_of_a_body_knows(ns: netns.NetNS) -> None:
-    """It is made without a name and a path, and asked for no more than is used."""
+    """It has no name and no path, and what is not asked for is not looked up."""
 
     def body(host: netns.NetNS) -> None:
         assert (host.name, host.path, host.closed) == (None, None, False)
@@ -545,7 +545,7 @@ def test_do_passes_all_arguments(ns: netns.NetNS) -> None:
 
 
 def test_a_refusal_in_the_body_is_the_bodys(ns: netns.NetNS) -> None:
-    """What the body was refused is not taken for do()'s own: it is not run again."""
+    """do() does not take the body's refusal for its own, and so does not run the body again."""
     ran = []
 
     def body(host: netns.NetNS) -> None:
@@ -561,7 +561,7 @@ def test_a_refusal_in_the_body_is_the_bodys(ns: netns.NetNS) -> None:
     sys.version_info < (3, 10), reason="threading.getprofile() is there from Python 3.10 on"
 )
 def test_only_an_unsure_return_takes_a_thread(ns: netns.NetNS) -> None:
-    """A thread that the library makes takes the profile function of `threading`."""
+    """threading.setprofile() shows whether the library has made a thread."""
     seen: list[int] = []
 
     def note(*event: object) -> None:
@@ -584,7 +584,8 @@ def test_only_an_unsure_return_takes_a_thread(ns: netns.NetNS) -> None:
 
 def test_what_would_run_outside_is_refused_before_all_else(ns: netns.NetNS) -> None:
     nested = functools.partial(coroutine)
-    nested.attribute = None  # type: ignore[attr-defined]  # or the outer one takes its place
+    # functools would merge a partial without attributes into the outer one.
+    nested.attribute = None  # type: ignore[attr-defined]
     for fn in (
         functools.partial(nested),
         functools.lru_cache(coroutine),
@@ -596,17 +597,17 @@ def test_what_would_run_outside_is_refused_before_all_else(ns: netns.NetNS) -> N
         netns.do("netns-test-missing", coroutine)  # type: ignore[unused-coroutine]
 
 
-def test_a_guard_dropped_on_another_thread_is_told(
+def test_a_guard_dropped_on_another_thread_is_reported(
     ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = here()
     guards = [ns.enter()]
     guards[0].__enter__()
-    told: list[object] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: reported.append(args.exc_type))
     on_a_thread(guards.clear)
-    # Without a GIL an object that its own thread still counts ends on that thread.
-    assert told == ([] if FREE_THREADED else [netns.OrderError])
+    # Without a GIL an object is freed on its own thread if that still counts references.
+    assert reported == ([] if FREE_THREADED else [netns.OrderError])
     netns.current().close()
     assert here() == home
 
@@ -640,7 +641,7 @@ def test_close_of_a_guard_out_of_order(ns: netns.NetNS) -> None:
     assert here() == home
 
 
-def test_guards_leave_their_type_as_it_was(ns: netns.NetNS) -> None:
+def test_guards_and_handles_keep_no_reference_to_their_type(ns: netns.NetNS) -> None:
     for kind, use in (
         (netns.Guard, lambda: ns.enter()),
         (netns.NetNS, lambda: netns.from_fd(ns.fileno()).close()),
@@ -704,7 +705,7 @@ def test_host_of_a_thread_cannot_be_closed(ns: netns.NetNS) -> None:
 
 
 def test_do_in_thread_keeps_no_exception(ns: netns.NetNS) -> None:
-    """Nor the frames of its traceback, and what is in them, until the collector comes."""
+    """A kept one would keep the frames of its traceback until the collector runs."""
 
     class PotatoError(Exception):
         pass
@@ -763,7 +764,7 @@ def test_errors_of_guards_are_not_kept(ns: netns.NetNS) -> None:
 
 
 def test_calls_of_the_facade_keep_nothing(ns: netns.NetNS) -> None:
-    """What the guard calls in Python is looked up each time, and let go."""
+    """Each reference that native code takes to a Python object is given back."""
     objects = (_errors, _errors.from_native, netns.NetNS)
     before = [sys.getrefcount(each) for each in objects]
     guard = ns.enter()
@@ -790,7 +791,7 @@ def test_failing_calls_leave_no_blocks(ns: netns.NetNS) -> None:
     assert fail(2000) - fail(2000) > -1000
 
 
-def test_guards_are_made_by_their_functions() -> None:
+def test_guards_can_not_be_constructed() -> None:
     for kind in (netns.Guard, netns.Tour):
         with pytest.raises(TypeError, match=r"NetNS\.enter\(\) and netns\.tour\(\)"):
             kind()

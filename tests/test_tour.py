@@ -1,4 +1,4 @@
-"""tour: straight from one namespace to the next, and home at the end."""
+"""tour: it moves straight from one namespace to the next, and home at the end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_in_a_body_and_around_bodies(many: list[netns.NetNS]) -> None:
 
 
 def test_a_namespace_left_behind_is_not_kept(many: list[netns.NetNS]) -> None:
-    """What was visited, and gone further from, may go while the tour goes on."""
+    """A namespace that the tour has left may end while the tour goes on."""
     with netns.tour() as t:
         before = descriptors()
         with netns.new() as gone:
@@ -114,7 +114,7 @@ def test_another_threads_tour(many: list[netns.NetNS]) -> None:
         thread.start()
         thread.join()
         assert here() == link(many[0])
-    # It was born where its creator was.
+    # The thread was started from inside, and was not moved.
     assert seen == [link(many[0])]
     assert here() == home
 

@@ -1,4 +1,4 @@
-"""watch: every change of the names, told once and not too early."""
+"""watch: it reports every change of the names once, and not before the name works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IP = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
-    """A run directory of the test's own, not there yet."""
+    """The path of a run directory of the test's own, which is not made yet."""
     path = tmp_path / "run"
     yield path
     for point in sorted((fields[4] for fields in mountinfo()), reverse=True):
@@ -51,7 +51,7 @@ def test_names_come_and_go(run: Path) -> None:
 def test_a_name_given_to_another_namespace(run: Path) -> None:
     netns.create("a", rundir=run).close()
     with netns.watch(timeout=0, rundir=run) as changes:
-        with netns.open("a", rundir=run):  # or the number may be the same
+        with netns.open("a", rundir=run):  # keeps the inode number from being used again
             netns.delete("a", rundir=run)
             netns.create("a", rundir=run).close()
         assert list(changes) == [("disappeared", "a"), ("appeared", "a")]
@@ -105,7 +105,7 @@ netns.create(f"{sys.argv[3]}-last", rundir=sys.argv[1]).close()
 
 
 def test_a_thousand_quick_changes(run: Path) -> None:
-    """What appeared can be opened or is gone again; the end is what there is."""
+    """A name that appeared can be opened or is gone again; the changes add up to the truth."""
     lasts = {"x-last", "y-last"}
     state: set[str] = set()
     seen = opened = 0
@@ -134,7 +134,7 @@ def test_a_thousand_quick_changes(run: Path) -> None:
     assert opened
 
 
-def test_those_of_ip_netns(name: str) -> None:
+def test_names_of_ip_netns(name: str) -> None:
     if IP is None:
         pytest.skip("iproute2 (ip) is not installed")
     with netns.watch(timeout=30) as changes:
@@ -221,7 +221,7 @@ def test_bad_timeouts(run: Path, timeout: float) -> None:
 
 
 def test_no_descriptors_left(run: Path) -> None:
-    """Refused at every step, and nothing is left open (which the leak guard sees)."""
+    """Each step fails once for lack of a descriptor; the leak guard sees that none stays."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = [fd for fd in range(200) if not os.path.exists(f"/proc/self/fd/{fd}")]
     refusals: list[int | None] = []
@@ -240,7 +240,7 @@ def test_no_descriptors_left(run: Path) -> None:
 
 
 def test_two_tasks_one_after_the_other(run: Path) -> None:
-    """The one that was woken does not take the wake-up of the next one along."""
+    """A task that was woken must not take the wake-up of the task that waits after it."""
 
     async def main() -> None:
         with netns.watch(timeout=30, rundir=run) as changes:
@@ -295,8 +295,8 @@ def no_descriptor_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_trouble_behind_the_wake_up_loses_nothing(run: Path) -> None:
-    """The look at the names fails, and the next one tells what the wake-up was for."""
+def test_an_error_after_the_wake_up_loses_no_change(run: Path) -> None:
+    """Reading the names fails; the next reading reports what the wake-up was for."""
 
     async def main() -> None:
         assert await changes.__anext__() == ("appeared", "c")
@@ -319,7 +319,7 @@ def test_trouble_behind_the_wake_up_loses_nothing(run: Path) -> None:
 
 
 def test_no_descriptor_left_for_a_moment() -> None:
-    """In a mount namespace in which nobody else's mounts wake it."""
+    """A mount namespace of its own: no mount of others wakes it."""
     script = """
 import netns, resource, signal
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -343,12 +343,12 @@ with netns.watch(rundir="/run/netns-test-quiet") as changes:
     assert done.stdout == "appeared a\n", done.stderr
 
 
-# A watch that an interrupt dropped while it was made.
+# The interrupt may drop a watch while it is made.
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 def test_close_is_interrupted(run: Path) -> None:
-    """Once more closes what the first left."""
+    """A second close() closes what the first one, interrupted, left open."""
     before = descriptors()
     made: list[netns.Watch] = []
 
@@ -378,7 +378,7 @@ os._exit(len(low))
 
 
 def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> None:
-    """Inode numbers are given out again; the mount is another one in any case."""
+    """Inode numbers are used again, so it is the mount that shows the change."""
     rundir = tmp_path / "run"
     with netns.new() as ns, netns.watch(rundir=rundir) as watch:
         ns.pin("a", rundir=rundir)
@@ -393,22 +393,22 @@ def test_a_name_given_to_another_mount_of_the_same_number(tmp_path: Path) -> Non
 
 
 def test_a_name_that_goes_while_it_is_looked_at(run: Path) -> None:
-    """No more is told than happened."""
+    """It reports no more changes than there were."""
     made = 1000
 
     def churn() -> None:
         for _ in range(made):
             netns.create("a", rundir=run).close()
-            looked.wait(1)  # so that most are seen
+            looked.wait(1)  # so that the watch sees most of them
             netns.delete("a", rundir=run)
 
-    told, looked = 0, threading.Event()
+    reported, looked = 0, threading.Event()
     with netns.watch(rundir=run) as changes:
         churning = threading.Thread(target=churn)
         churning.start()
         while churning.is_alive():
             looked.clear()
-            told += len(changes.pending())
+            reported += len(changes.pending())
             looked.set()
-        told += len(changes.pending())
-    assert 0 < told <= 2 * made
+        reported += len(changes.pending())
+    assert 0 < reported <= 2 * made

@@ -1,8 +1,8 @@
 """Types the blocks of a page, as a reader does:  python tests/type_along.py PAGE [HOW MANY]
 
-Each Python block is a program of its own and prints what its comments say, on standard
-output alone; each sh block is a shell's. They run where this runs, with what is in the
-PATH: nothing is set for them.
+Each Python block is a program of its own, and must print what its comments say and
+nothing on standard error; each sh block is run by a shell. They get this environment
+and PATH as they are.
 """
 
 from __future__ import annotations

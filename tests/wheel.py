@@ -1,4 +1,4 @@
-"""The packages: built twice, looked at, and used where there is no compiler.
+"""Builds the packages twice, checks them, and uses them where there is no compiler.
 
     python tests/wheel.py [FOLDER]     (keeps them in FOLDER)
 
@@ -22,14 +22,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCH = "1700000000"  # any will do that is the same each time
+EPOCH = "1700000000"  # any date, the same each time
 DAY = 24 * 60 * 60
 SAME = {**os.environ, "SOURCE_DATE_EPOCH": EPOCH}
 DATING_AR = '#!/bin/sh\nmode=U$1; shift; exec ar "$mode" "$@"\n'  # the default of some systems
 
 
 def step(what: str, *command: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> str:
-    """One command, its time; its output if it fails, and then the end."""
+    """Runs a command and prints its time; if it fails, prints its output and exits."""
     begun = time.monotonic()
     done = subprocess.run(
         [str(part) for part in command],
@@ -64,7 +64,7 @@ def library(variant: str, source: Path) -> list[Path]:
 
 
 def unpack(sdist: Path, into: Path, days: int) -> Path:
-    """The source package's files, as written that many days ago."""
+    """Unpacks the source package, with dates of that many days ago."""
     with tarfile.open(sdist) as tar:
         tar.extractall(into.parent)
     only(into.parent, "pynetns-*").rename(into)
@@ -82,7 +82,7 @@ def same(*files: Path) -> None:
 
 
 def demo(work: Path, package: Path, path: str, **env: str) -> None:
-    """Installs into a new environment, with these programs in its PATH; runs the demo."""
+    """Installs a package into a new environment, with that PATH, and runs the demo there."""
     home = work / f"env-{package.suffix[1:]}"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
     python = home / "bin" / "python"

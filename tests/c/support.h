@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the core share. Nothing here asks the library. */
+/* Helpers of the core's tests. What they find out, they ask the kernel. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -27,7 +27,7 @@
 
 #include "tap.h"
 
-/* A program that hangs ends by itself. */
+/* After so long a program that hangs is ended by its alarm. */
 #ifndef SECONDS
 #define SECONDS 60
 #endif
@@ -96,7 +96,7 @@ static inline bool bad(int64_t ret, int errnum, int step, const char *path)
 	return as_promised;
 }
 
-/* The inode of the namespace that a link of /proc names; 0 where it can't. */
+/* The inode of the namespace that a link of /proc names, or 0. */
 static inline uint64_t where_is(const char *link)
 {
 	char text[64];
@@ -109,13 +109,13 @@ static inline uint64_t where_is(const char *link)
 	return sscanf(text, "net:[%" SCNu64 "]", &ino) == 1 ? ino : 0;
 }
 
-/* That of the calling thread. */
+/* The inode of the calling thread's namespace. */
 static inline uint64_t where(void)
 {
 	return where_is("/proc/thread-self/ns/net");
 }
 
-/* That of another thread of this process. */
+/* The inode of the namespace of another thread of this process. */
 static inline uint64_t where_is_thread(pid_t tid)
 {
 	char link[64];
@@ -125,8 +125,8 @@ static inline uint64_t where_is_thread(pid_t tid)
 }
 
 /*
- * What a test needs of the kernel is asked of the kernel: a request that it has
- * gives 0 or more, maybe a descriptor.
+ * A test asks the kernel for what it needs: a request that the kernel has gives
+ * 0 or more, maybe a descriptor.
  */
 #define NS_GET_NSTYPE		_IO(0xb7, 3)
 #define PIDFD_GET_NET_NAMESPACE _IO(0xff, 4)
@@ -137,7 +137,7 @@ static inline uint64_t where_is_thread(pid_t tid)
 
 static inline bool has_request(int fd, unsigned long request)
 {
-	/* musl and glibc have different types for it. */
+	/* ioctl(3) has different types in musl and glibc. */
 	int ret = (int)syscall(SYS_ioctl, fd, request, 0);
 
 	if (ret > 2 && request != NS_GET_NSTYPE)
@@ -145,7 +145,7 @@ static inline bool has_request(int fd, unsigned long request)
 	return ret >= 0;
 }
 
-/* Another process answers in the kernel's place. */
+/* Until *stop, sends false answers, as another process could, to the socket. */
 static inline void *spoof(void *argument)
 {
 	struct {
@@ -160,7 +160,7 @@ static inline void *spoof(void *argument)
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	atomic_bool *stop = argument;
 
-	/* The address that it sends to is left to the library. */
+	/* The library's socket is to get the address that this one sends to. */
 	if (bind(fd, (void *)&from, sizeof(from)) < 0)
 		bail("bind");
 	((int *)NLMSG_DATA(&message.head))[0] = -EXFULL;
@@ -212,7 +212,7 @@ static inline bool setns_to(const struct netns *ns)
 	return setns(netns_fd(ns), CLONE_NEWNET) == 0;
 }
 
-/* The link and the home that a thread keeps once it entered. */
+/* Enters once: from then on the thread keeps two descriptors, link and home. */
 static inline void make_thread_known(void)
 {
 	struct netns *ns = make_namespace();
@@ -223,7 +223,7 @@ static inline void make_thread_known(void)
 	netns_unref(ns);
 }
 
-/* CAP_SYS_ADMIN of the calling thread, given up for a while, or had again. */
+/* Drops the calling thread's CAP_SYS_ADMIN, or raises it again. */
 static inline void have_admin(bool on)
 {
 	struct __user_cap_header_struct header = {
@@ -242,7 +242,7 @@ static inline void have_admin(bool on)
 		bail("capset");
 }
 
-/* In a child: a line about what is not so, and 1 as the exit status. */
+/* In a child: where the condition fails, prints it and returns 1. */
 #define must(condition)                                               \
 	do {                                                          \
 		if (!(condition)) {                                   \
@@ -264,8 +264,8 @@ static inline int wait_for(pid_t pid)
 }
 
 /*
- * A build with --coverage writes at exit(3) what has run, which a child does not
- * come to that ends by _exit(2) or is aborted.
+ * A build with --coverage writes its counts in exit(3). A child that ends by
+ * _exit(2), or is aborted, must write them itself.
  */
 extern void __gcov_dump(void) __attribute__((weak));
 
@@ -275,7 +275,7 @@ static inline void keep_counts(void)
 		__gcov_dump();
 }
 
-/* What body() gives in a forked child; 0 is good. */
+/* Runs body() in a forked child, and returns what it returned: 0 is good. */
 static inline int in_child(int (*body)(void *), void *argument)
 {
 	pid_t pid;
@@ -304,11 +304,11 @@ static inline int write_text(const char *path, const char *text)
 }
 
 /*
- * This program once more, with an argument, as root of a user namespace whose
- * network namespace belongs to another. By clone(2), because
- * unshare(CLONE_NEWUSER) is refused to a process of several threads, and a
- * sanitizer may have one; by exec, so that everything starts anew there. -1
- * where there are no user namespaces.
+ * Runs this program again, with an argument, as root of a user namespace that
+ * does not own its network namespace. It uses clone(2), because the kernel
+ * refuses unshare(CLONE_NEWUSER) to a process of several threads, and a
+ * sanitizer may have one; and exec, so that everything starts afresh there.
+ * Returns -1 where there are no user namespaces.
  */
 static inline int run_rootless(char *program, char *argument)
 {
@@ -345,7 +345,7 @@ static inline pthread_t start(void *(*run)(void *), void *argument)
 	return thread;
 }
 
-/* sem_wait(3) that a signal does not end. */
+/* As sem_wait(3), which a signal would end. */
 static inline void await(sem_t *sem)
 {
 	while (sem_wait(sem) < 0)
@@ -353,8 +353,8 @@ static inline void await(sem_t *sem)
 }
 
 /*
- * A mount namespace of the test's own: whatever it mounts is gone with it, also
- * when it is killed. Before any thread is made.
+ * Gives the test mounts of its own, which end with it even if it is killed. To
+ * be called before any thread is made.
  */
 static inline void own_mounts(void)
 {
@@ -368,8 +368,8 @@ static inline void own_mounts(void)
 static char scratch[64];
 
 /*
- * Those in scratch. Others may go at any time: a file that is removed in one
- * mount namespace is unmounted in all.
+ * Counts the mounts in scratch. Others may go at any time: a file that is
+ * removed in one mount namespace is unmounted in all.
  */
 static inline int count_mounts(void)
 {
@@ -415,7 +415,7 @@ static inline void remove_scratch(void)
 	remove_tree(scratch);
 }
 
-/* Not what a signal handler may do, hence another alarm. */
+/* The clean-up is not safe in a signal handler: another alarm ends it. */
 static inline void out_of_time(int number)
 {
 	static const char text[] = "Bail out! out of time\n";
@@ -440,7 +440,7 @@ static inline void make_scratch(void)
 	signal(SIGALRM, out_of_time);
 }
 
-/* scratch/name, good until it was called often. */
+/* The path scratch/name; it is overwritten after 63 more calls. */
 static inline const char *in_scratch(const char *name)
 {
 	static char paths[64][512];
@@ -451,7 +451,7 @@ static inline const char *in_scratch(const char *name)
 	return path;
 }
 
-/* A run directory, to be made yet, where nobody else sees what is mounted. */
+/* The path of a run directory, not made yet, whose mounts nobody else sees. */
 static inline const char *make_rundir(void)
 {
 	static char path[sizeof(scratch) + sizeof("/run")];

@@ -38,7 +38,7 @@ tap_ok(bool passed, const char *file, int line, const char *condition,
 #define ok(condition, ...) \
 	tap_ok(!!(condition), __FILE__, __LINE__, #condition, __VA_ARGS__)
 
-/* One test that this machine can't run, and why. */
+/* Reports a test that this machine can't run, and why. */
 __attribute__((format(printf, 1, 2))) static inline void
 skip(const char *format, ...)
 {
@@ -52,14 +52,14 @@ skip(const char *format, ...)
 	fflush(stdout);
 }
 
-/* What the tests stand on is missing: no plan, so a failure. */
+/* Ends a program that can't go on; without a plan it counts as failed. */
 #define bail(why)                                                             \
 	do {                                                                  \
 		printf("Bail out! %s:%d: %s: %m\n", __FILE__, __LINE__, why); \
 		exit(1);                                                      \
 	} while (0)
 
-/* The plan; the exit status of the program. */
+/* Prints the plan; returns the exit status of the program. */
 static inline int done(void)
 {
 	printf("1..%d\n", tap_count);

@@ -11,8 +11,8 @@ static uint64_t home;
 static const char *rundir;
 
 /*
- * The core's clock. A file's change time can't be set, so for the age of what
- * a creator left it is this program that gets older.
+ * The clock that the core sees. Nobody can set the change time of a file, so a
+ * leftover gets older when this clock is put ahead.
  */
 static time_t ahead;
 
@@ -52,7 +52,7 @@ static bool is_bound(const char *path, const struct netns *ns)
 	       st.st_dev == netns_dev(ns);
 }
 
-/* Whether a mount at path has a peer group. */
+/* Whether a mount at path is shared. */
 static bool is_shared(const char *path)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
@@ -448,7 +448,7 @@ static void test_names(void)
 	ok(count_fds() == fds, "names: no descriptor is left");
 }
 
-/* A file that a creator made and did not bind, by its mode and age. */
+/* Files that a creator made and did not bind, of several modes and ages. */
 static void test_leftovers(void)
 {
 	struct netns *ns = NULL;
@@ -539,7 +539,7 @@ static void test_leftovers(void)
 	   "left by a runtime: all is gone");
 }
 
-/* dir is a link to elsewhere, with or without a slash. */
+/* dir is a symbolic link to elsewhere, or its path with a slash. */
 static void follows_rundir(const char *dir, const char *what)
 {
 	struct netns *ns = make_namespace(), *made = NULL, *again = NULL;
@@ -582,7 +582,7 @@ static void test_symlinked_rundir(void)
 }
 
 /*
- * Whoever pinned here before the directory was shared: what they do afterwards.
+ * Others who pinned before the directory was shared must be able to unpin.
  */
 static bool is_removable(const char *path)
 {
@@ -634,7 +634,7 @@ static void test_pins_of_others(unsigned long propagation, int stacked,
 	rmdir(run);
 }
 
-/* What is bound and unmounted here is so in mount namespaces made from this. */
+/* A mount namespace made from this one sees each bind and unmount. */
 static int see_changes(void *argument)
 {
 	int *pipes = argument;
@@ -680,7 +680,7 @@ static void test_shared(void)
 	close(pipes[3]);
 }
 
-/* Many at once, in a run directory that none has made yet. */
+/* Many create at once, in a run directory that is not made yet. */
 
 struct creator {
 	pthread_barrier_t *begin;
@@ -706,7 +706,7 @@ static void *create_one(void *argument)
 	return NULL;
 }
 
-/* All of one name, or each of its own. */
+/* All create the same name, or each a name of its own. */
 static void create_at_once(struct creator *creators, const char *dir, bool same)
 {
 	pthread_t threads[CREATORS];
@@ -780,7 +780,7 @@ static void *wake(void *argument)
 {
 	struct waker *waker = argument;
 
-	/* Again and again: one may come before the wait has begun. */
+	/* More than once: a signal may come before the wait has begun. */
 	while (!waker->stop) {
 		pthread_kill(waker->whom, SIGUSR1);
 		usleep(1000);
@@ -836,7 +836,7 @@ int main(void)
 
 	alarm(SECONDS);
 	home = where();
-	/* Whether a directory is mounted on itself depends on the mount there. */
+	/* Only a directory on a private mount is mounted on itself. */
 	if (unshare(CLONE_NEWNS) < 0 ||
 	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		bail("unshare");

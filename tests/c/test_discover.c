@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* discover, and what is asked of a namespace: socket, cookie, owner, ids. */
+/* discover, and the facts of a namespace: socket, cookie, owner, ids. */
 #include <sys/socket.h>
 
 #include "support.h"
@@ -30,7 +30,7 @@ static const struct netns_found *find(const struct netns_discovery *all,
 	return NULL;
 }
 
-/* Whether it has these texts, "name\0path\0", and one id or none (0). */
+/* Whether an entry has these texts, "name\0path\0", and that id (0: none). */
 static bool is_held(const struct netns_discovery *all,
 		    const struct netns_found *found, const char *texts,
 		    size_t size, uint32_t pids, uint32_t threads, int32_t id)
@@ -76,7 +76,7 @@ static void test_pins(void)
 	   "discover: pins alone");
 	netns_free(all);
 
-	/* Another namespace on the same file, then a mount on the directory. */
+	/* Another namespace covers the file, then a mount covers the directory. */
 	if (mount(rundir, odd, NULL, MS_BIND, NULL) == 0)
 		bail("a directory on a file");
 	snprintf(texts, sizeof(texts), "/proc/self/fd/%d", netns_fd(named));
@@ -199,13 +199,13 @@ static void test_socket(void)
 	if (has_request(fd, SIOCGSKNS)) {
 		ok(good(netns_from_socket(fd, &its, fresh())) &&
 			   netns_ino(its) == netns_ino(ns),
-		   "open_socket: where the socket lives");
+		   "from_socket: where the socket lives");
 		netns_unref(its);
 		its = NULL;
 	} else {
 		ok(bad(netns_from_socket(fd, &its, fresh()), ENOTTY,
 		       NETNS_STEP_OPEN_SOCKET, ""),
-		   "open_socket: the kernel does not tell");
+		   "from_socket: the kernel does not tell");
 		skip("needs SIOCGSKNS (Linux 4.10)");
 	}
 	ok(bad(netns_from_socket(-1, &its, fresh()), EBADF,
@@ -213,7 +213,7 @@ static void test_socket(void)
 		   bad(netns_from_socket(netns_fd(ns), &its, fresh()), ENOTSOCK,
 		       NETNS_STEP_OPEN_SOCKET, "") &&
 		   !its,
-	   "open_socket: no descriptor, no socket");
+	   "from_socket: no descriptor, no socket");
 	if (!getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &wanted, &size)) {
 		ok(good(netns_cookie(ns, &cookie, fresh())) && cookie &&
 			   cookie == wanted,
@@ -259,7 +259,7 @@ static void put_under_way(struct netns *ns, int pair[2])
 	netns_close(ns);
 }
 
-/* Probed with arguments that no kernel takes. */
+/* Asks with arguments that every kernel refuses. */
 static bool has_listns(void)
 {
 	return syscall(470, NULL, NULL, 0, 0) < 0 && errno != ENOSYS;
@@ -307,7 +307,7 @@ static void test_ids(void)
 	struct netns *both[] = { ns, away };
 	int32_t id = 5, two[] = { 5, 5 };
 
-	if (has_request(netns_fd(ns), NS_GET_NSTYPE)) { /* of the same age */
+	if (has_request(netns_fd(ns), NS_GET_NSTYPE)) { /* also of Linux 4.11 */
 		ok(netns_owner_uid(ns, fresh()) == (int64_t)geteuid(),
 		   "owner_uid: whose user namespace this is");
 	} else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* netns_do: a function inside, on the calling thread or one made for it. */
+/* netns_do: it runs a function inside, on this thread or one made for it. */
 #include "support.h"
 
 #define ROOTLESS "--rootless"
@@ -7,7 +7,7 @@
 
 static uint64_t home;
 
-/* What a function saw. */
+/* What a function saw, and what it is to return. */
 struct seen {
 	struct netns *ns, *next;
 	int ret, calls;
@@ -75,7 +75,7 @@ static int nest(struct netns *host, void *arg)
 	return seen->ret;
 }
 
-/* A nested call's failure is the function's, whatever it is. */
+/* The failure of a nested call is the function's own, of whatever kind. */
 static int fail_nested(struct netns *host, void *arg)
 {
 	struct seen *seen = arg;
@@ -125,7 +125,7 @@ static void test_nested(void)
 	netns_unref(b);
 }
 
-/* Guards that the function leaves, or enters and keeps. */
+/* The function leaves a guard of its caller, or keeps one of its own. */
 
 struct order {
 	struct netns *ns;
@@ -231,8 +231,8 @@ static void test_fork(void)
 }
 
 /*
- * Root of a user namespace whose network namespace belongs to another: threads
- * that are made for the function go, as this one could not return.
+ * Root of a user namespace that does not own its network namespace could not
+ * return, so a thread is made for each function.
  */
 
 static int refuse_nested(struct netns *host, void *arg)

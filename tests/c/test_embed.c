@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Embedded: opened as a shared object, and where the kernel or a sandbox is old. */
+/* Embedded: as a shared object that is opened, on old kernels and in sandboxes. */
 #include <dlfcn.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -24,7 +24,7 @@ static void find_library(void)
 	strcpy(strstr(library, "/tests/test_embed"), "/libnetns.so");
 }
 
-/* What is used of it. */
+/* The functions of it that are used. */
 struct opened {
 	void *handle;
 	__typeof__(netns_new) *new;
@@ -85,8 +85,8 @@ static void *visit_and_stay(void *argument)
 }
 
 /*
- * Threads that end, and a fork, after the last dlclose(3) have the library's
- * code called: that of a library that is gone, if it could go.
+ * After the last dlclose(3) threads that end, and a fork, still call code of the
+ * library: it must not have been unloaded.
  */
 static int open_and_close(void *argument)
 {
@@ -134,8 +134,8 @@ static void *use_both(void *argument)
 }
 
 /*
- * This program exports netns_enter() and all, as a host may that has a copy of
- * its own: the calls of the shared library among themselves are not for it.
+ * This program exports netns_enter() and the rest, as a host with a copy of its
+ * own may. The shared library must go on calling its own functions.
  */
 static int use_two_copies(void *argument)
 {
@@ -160,7 +160,7 @@ static void test_opened(void)
 }
 
 /*
- * Filters. Only the low half of an argument is looked at, which suffices for
+ * Filters. They look at the low half of an argument only, which is enough for
  * requests and options.
  */
 #define LOW(argument)                                                          \
@@ -168,7 +168,7 @@ static void test_opened(void)
 			(__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0)))
 #define LOAD(offset) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
 #define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
-/* Unless it is equal, the next so many are skipped. */
+/* Unless it is equal, skips that many of the next instructions. */
 #define IF(value, count) \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(value), 0, count)
 #define REFUSE(number, errnum) \
@@ -183,10 +183,10 @@ static bool filter(struct sock_filter *code, size_t count)
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* A 32-bit glibc's stat(2) is made of it, and gives up unless it hears ENOSYS. */
+/* stat(2) of a 32-bit glibc calls it, and goes on only after ENOSYS. */
 #define STATX_ERROR(errnum) (sizeof(long) < 8 ? ENOSYS : (errnum))
 
-/* The numbers of calls since Linux 5.1 are those of most architectures. */
+/* Calls since Linux 5.1 have the same numbers on most architectures. */
 #define NEWEST_CALLS(errnum)                             \
 	REFUSE(428 /* open_tree */, errnum),             \
 		REFUSE(429 /* move_mount */, errnum),    \
@@ -198,7 +198,7 @@ static bool filter(struct sock_filter *code, size_t count)
 		REFUSE(470 /* listns */, errnum),        \
 		REFUSE(SYS_statx, STATX_ERROR(errnum))
 
-/* What Linux 4.9 has not. */
+/* The calls and requests that Linux 4.9 lacks. */
 static bool be_old(void)
 {
 	struct sock_filter code[] = {
@@ -211,12 +211,12 @@ static bool be_old(void)
 		REFUSE(0xb704 /* NS_GET_OWNER_UID */, ENOTTY),
 		REFUSE(0x8008b70d /* NS_GET_ID */, ENOTTY),
 		REFUSE(0xff04 /* PIDFD_GET_NET_NAMESPACE */, ENOTTY),
-		/* Taken for a request about a device, whose name it misses. */
+		/* Linux 4.9 takes it for a request about a device without a name. */
 		REFUSE(0x894c /* SIOCGSKNS */, EFAULT),
 		IF(SYS_getsockopt, 3),
 		LOAD(LOW(2)),
 		REFUSE(71 /* SO_NETNS_COOKIE */, ENOPROTOOPT),
-#ifdef SYS_socketcall /* by which it may go; options are out of sight there */
+#ifdef SYS_socketcall /* libc may use it, and a filter can't see the option */
 		IF(SYS_socketcall, 3),
 		LOAD(LOW(0)),
 		REFUSE(15 /* SYS_GETSOCKOPT */, ENOPROTOOPT),
@@ -227,7 +227,7 @@ static bool be_old(void)
 	return filter(code, sizeof(code) / sizeof(code[0]));
 }
 
-/* A sandbox that refuses what it does not know. */
+/* A sandbox that refuses the calls that it does not know. */
 static bool be_confined(unsigned int errnum)
 {
 	struct sock_filter code[] = {
@@ -239,7 +239,7 @@ static bool be_confined(unsigned int errnum)
 	return filter(code, sizeof(code) / sizeof(code[0]));
 }
 
-/* Nor the one call that tells types on kernels without NS_GET_NSTYPE. */
+/* The same, and without rtnetlink, which tells types where NS_GET_NSTYPE is missing. */
 static bool lose_rtnetlink(void)
 {
 	struct sock_filter code[] = {
@@ -313,7 +313,7 @@ static int use_all(struct netns *before)
 	return 0;
 }
 
-/* Whatever another process says in the kernel's place. */
+/* Another process sends false answers in the kernel's place. */
 static bool is_refused(int fd)
 {
 	struct netns *other = NULL;
@@ -329,7 +329,7 @@ static bool is_refused(int fd)
 	return refused == 500;
 }
 
-/* Pins of other types are told from network namespaces, and left alone. */
+/* Pins of other types are not taken for network namespaces, and stay. */
 static int use_other_types(struct netns *before)
 {
 	static const char *const types[] = { "uts", "ipc" };
@@ -359,7 +359,7 @@ static int use_other_types(struct netns *before)
 	return 0;
 }
 
-/* The calls for which there is nothing to fall back on say so. */
+/* A call that has no fallback reports the error. */
 static int use_old(void *before)
 {
 	struct netns *ns = before, *other = NULL;
@@ -385,7 +385,7 @@ static int use_old(void *before)
 	close(fd);
 	must(netns_open(NULL, "/dev/null", &other, fresh()) == -EINVAL);
 
-	/* Without /proc it does not know where a thread is. */
+	/* Without /proc the library can't know where a thread is. */
 	must(good(netns_create(rundir, "old", &other, fresh())));
 	netns_unref(other);
 	must(unshare(CLONE_NEWNS) == 0 &&
@@ -398,7 +398,7 @@ static int use_old(void *before)
 	netns_unref(other);
 	must(umount2("/proc", MNT_DETACH) == 0);
 
-	/* What can't be shown to be a network namespace is not deleted. */
+	/* Only what is surely a network namespace is deleted. */
 	snprintf(path, sizeof(path), "%s/old", rundir);
 	must(lose_rtnetlink());
 	must(bad(netns_delete(rundir, "old", fresh()), EPERM,

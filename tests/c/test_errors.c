@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What fails, at which step, and what is left: nothing. Stranded threads. */
+/* Each failure names its step and leaves nothing. Stranded threads. */
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -40,7 +40,7 @@ static void test_no_error_wanted(void)
 	ok(netns_from_pid(0, &ns, NULL) == -EINVAL &&
 		   netns_from_thread(0, 0, &ns, NULL) == -EINVAL &&
 		   netns_from_fd(-1, &ns, NULL) == -EBADF,
-	   "no error wanted: open_pid, open_thread, open_fd");
+	   "no error wanted: from_pid, from_thread, from_fd");
 	ok(netns_create(scratch, "", &ns, NULL) == -EINVAL,
 	   "no error wanted: create");
 	ok(netns_delete(scratch, "", NULL) == -EINVAL,
@@ -141,11 +141,11 @@ static void test_rundir(void)
 }
 
 /*
- * Every call with ever more descriptors to spare, until it succeeds: each one
- * that it takes is refused once.
+ * Makes every call with 0, 1, 2... descriptors to spare until it succeeds, so
+ * that each descriptor that it opens is refused once.
  */
 
-/* Enter first: on a thread that is new to the library it opens most. */
+/* Enter comes first: it opens most on a thread that is new to the library. */
 enum call { ENTER, NEW, CREATE, PIN, DELETE, NAMES, OPEN, CURRENT, CALLS };
 
 static const char *const call_names[CALLS] = {
@@ -313,7 +313,7 @@ static void test_no_privilege(void)
 	netns_unref(ns);
 }
 
-/* A body that gives up what the way home asks for. */
+/* A body gives up the capability that the way home needs. */
 
 static int strand(void *argument)
 {
@@ -469,8 +469,8 @@ static void test_stranded(void)
 }
 
 /*
- * Root of a user namespace whose network namespace belongs to another: it may
- * make namespaces and enter them, but not come home.
+ * Root of a user namespace that does not own its network namespace may make
+ * namespaces and enter them, but not come home.
  */
 
 static int rootless(void)
@@ -490,7 +490,7 @@ static int rootless(void)
 	must(bad((int)netns_enter(ns, fresh()), EPERM, NETNS_STEP_CHECK_RETURN,
 		 ""));
 	must(where() == home && count_fds() == fds);
-	/* No guard is left of what was refused. */
+	/* A refused enter has left no guard. */
 	must(bad(netns_host(&none, fresh()), ENOENT, NETNS_STEP_CHECK_ORDER,
 		 ""));
 	guard = netns_enter(here, fresh());
@@ -503,7 +503,7 @@ static int rootless(void)
 	must(bad(netns_new(&none, fresh()), ENOSPC, NETNS_STEP_UNSHARE, ""));
 	must(write_text("/proc/sys/user/max_net_namespaces", "100") == 0);
 
-	/* Threads that need not come home make these. */
+	/* These are made by threads that need not come home. */
 	sockets[0] = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, fresh());
 	must(good(sockets[0]) && where() == home);
 	must(good(netns_from_socket(sockets[0], &none, fresh())) &&
@@ -546,7 +546,7 @@ static void test_rootless(void)
 		   "no way back: enter is refused before the thread leaves");
 }
 
-/* Where there is no /proc, by what Linux 6.11 and later give. */
+/* Without /proc the library uses pidfds, from Linux 6.11 on. */
 
 static uint64_t where_without_proc(void)
 {
@@ -594,7 +594,7 @@ static int do_without_proc(void *argument)
 	must(netns_ino(seen) == netns_ino(ns[1]));
 	netns_unref(seen);
 	must(netns_from_pid(INT32_MAX, &seen, fresh()) < 0);
-	/* Somebody else's thread. */
+	/* A thread of another process. */
 	must(netns_from_thread(0, getppid(), &seen, fresh()) == -ESRCH &&
 	     err.step == NETNS_STEP_OPEN_TARGET);
 	limit = spare(0);

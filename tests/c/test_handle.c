@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handles: opened by path, name, process, thread and descriptor; closed. */
+/* Handles: opened by path, name, process, thread or descriptor; closed. */
 #include <limits.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -158,28 +158,28 @@ static void test_thread(void)
 
 	ok(good(netns_from_thread(0, resident.tid, &ns, fresh())) &&
 		   netns_ino(ns) == ino,
-	   "open_thread: one of this process");
+	   "from_thread: one of this process");
 	netns_unref(ns);
 	ok(good(netns_from_thread(getpid(), resident.tid, &ns, fresh())) &&
 		   netns_ino(ns) == ino,
-	   "open_thread: one of a process");
+	   "from_thread: one of a process");
 	netns_unref(ns);
 	ok(good(netns_from_pid(getpid(), &ns, fresh())) &&
 		   netns_ino(ns) == home,
-	   "open_pid: the main thread's, whatever the others are in");
+	   "from_pid: the main thread's, whatever the others are in");
 	netns_unref(ns);
 
 	snprintf(path, sizeof(path), "/proc/1/task/%d/ns/net", resident.tid);
 	ok(bad(netns_from_thread(1, resident.tid, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, path),
-	   "open_thread: not one of that process");
+	   "from_thread: not one of that process");
 	ok(bad(netns_from_thread(0, 0, &ns, fresh()), EINVAL,
 	       NETNS_STEP_CHECK_ARGUMENT, "") &&
 		   bad(netns_from_thread(0, -1, &ns, fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, "") &&
 		   bad(netns_from_thread(-1, resident.tid, &ns, fresh()),
 		       EINVAL, NETNS_STEP_CHECK_ARGUMENT, ""),
-	   "open_thread: no thread's id");
+	   "from_thread: no thread's id");
 
 	sem_post(&resident.go);
 	pthread_join(thread, NULL);
@@ -211,26 +211,26 @@ static void test_pid(void)
 		bail("a child");
 	ok(good(netns_from_pid(pid, &ns, fresh())) &&
 		   netns_ino(ns) == netns_ino(in),
-	   "open_pid: another process's");
+	   "from_pid: another process's");
 	netns_unref(ns);
 	kill(pid, SIGKILL);
 	ns = NULL;
 	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
 	waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT);
 	ok(netns_from_pid(pid, &ns, fresh()) < 0 && !ns,
-	   "open_pid: a zombie has none");
+	   "from_pid: a zombie has none");
 	wait_for(pid);
 	ok(bad(netns_from_pid(pid, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, path),
-	   "open_pid: no such process");
+	   "from_pid: no such process");
 	ok(bad(netns_from_pid(INT_MAX, &ns, fresh()), ENOENT,
 	       NETNS_STEP_OPEN_TARGET, "/proc/2147483647/ns/net"),
-	   "open_pid: no such process ever");
+	   "from_pid: no such process ever");
 	ok(bad(netns_from_pid(0, &ns, fresh()), EINVAL,
 	       NETNS_STEP_CHECK_ARGUMENT, "") &&
 		   bad(netns_from_pid(-1, &ns, fresh()), EINVAL,
 		       NETNS_STEP_CHECK_ARGUMENT, ""),
-	   "open_pid: no process's id");
+	   "from_pid: no process's id");
 	close(pipes[0]);
 	close(pipes[1]);
 	netns_unref(in);
@@ -242,8 +242,8 @@ static void refuses_fd(int fd, int errnum, int step, const char *what)
 	int before = count_fds();
 
 	ok(bad(netns_from_fd(fd, &ns, fresh()), errnum, step, "") && !ns,
-	   "open_fd: %s is refused", what);
-	ok(count_fds() == before, "open_fd: %s leaves no descriptor", what);
+	   "from_fd: %s is refused", what);
+	ok(count_fds() == before, "from_fd: %s leaves no descriptor", what);
 	if (fd >= 0)
 		close(fd);
 }
@@ -255,12 +255,12 @@ static void test_fd(void)
 	int pipes[2];
 
 	ok(good(netns_from_fd(fd, &ns, fresh())) && netns_ino(ns) == home,
-	   "open_fd: a handle");
-	ok(netns_fd(ns) != fd, "open_fd: on a duplicate");
+	   "from_fd: a handle");
+	ok(netns_fd(ns) != fd, "from_fd: on a duplicate");
 	ok(fcntl(netns_fd(ns), F_GETFD) == FD_CLOEXEC,
-	   "open_fd: that is close-on-exec");
+	   "from_fd: that is close-on-exec");
 	netns_close(ns);
-	ok(fcntl(fd, F_GETFD) >= 0, "open_fd: the caller's stays the caller's");
+	ok(fcntl(fd, F_GETFD) >= 0, "from_fd: the caller's stays the caller's");
 	close(fd);
 	netns_unref(ns);
 

@@ -23,7 +23,7 @@ struct command {
 	struct netns_error left_out[4];
 };
 
-/* Some modules make one in each new namespace, as tunl0 beside lo. */
+/* Some kernel modules add a device to each new namespace: tunl0 beside lo. */
 static int count_devices(void)
 {
 	struct if_nameindex *devices = if_nameindex();
@@ -60,7 +60,7 @@ static void *set_up_command(void *argument)
 	return NULL;
 }
 
-/* More than one reading of their directory gives. */
+/* Writes more files than one getdents(2) of their directory returns. */
 static void write_many(const char *prefix)
 {
 	char path[128];

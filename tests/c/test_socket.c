@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sockets born inside, and tours. */
+/* Sockets made inside, and tours. */
 #include "support.h"
 
 #define MANY 16
 
 static uint64_t home;
 
-/* The inode of a socket's namespace, which only the kernel tells. */
+/* The inode of a socket's namespace, by an ioctl(2). */
 static uint64_t lives_in(int sock)
 {
 	int fd = ioctl(sock, SIOCGSKNS);
@@ -114,7 +114,7 @@ static void test_tour(void)
 		netns_unref(ns[i]);
 }
 
-/* A target of another owner, and a way home that is lost under way. */
+/* The target has another owner, or the right to return is lost on the tour. */
 static void test_no_way_home(void)
 {
 	struct netns *ns = make_namespace();

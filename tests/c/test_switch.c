@@ -416,7 +416,7 @@ static void test_left_by_another_thread(void)
 	netns_unref(mine);
 }
 
-/* As visit(), but it has given up what the way home asks for. */
+/* As visit(), but without the capability that the way home needs. */
 static void *visit_and_stay(void *argument)
 {
 	struct visitor *visitor = argument;
@@ -492,7 +492,7 @@ static int go_on_in_child(void *argument)
 	return 0;
 }
 
-/* The link that the parent keeps would report the parent's namespace. */
+/* In a child the inherited link still reports the parent's namespace. */
 static int enter_where_parent_was(void *argument)
 {
 	struct nest *nest = argument;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads: each on its own, closing against entering, fork, what they leave. */
+/* Threads: each by itself; races of close with enter; forks; nothing is left. */
 #include <time.h>
 
 #include "support.h"
 
 #define VISITORS 8
 #define ROUNDS	 2000
-#define LONGEST	 5 /* seconds of rounds, where CPUs are few */
+#define LONGEST	 5 /* seconds; fewer rounds where CPUs are few */
 #define RACERS	 3
 #define FORKS	 50
 
@@ -20,7 +20,7 @@ static bool is_time_left(const struct timespec *begun, int seconds)
 	return now.tv_sec - begun->tv_sec < seconds;
 }
 
-/* Threads inside, each in a namespace of its own, all at once. */
+/* Many threads are inside at once, each in a namespace of its own. */
 
 struct visitor {
 	struct netns *ns;
@@ -100,7 +100,7 @@ static void test_own_namespaces(void)
 	ok(count_fds() == before, "threads: none leaves a descriptor");
 }
 
-/* One ends inside a guard, one in a row of them. */
+/* Threads end inside several guards. */
 static void *end_inside(void *argument)
 {
 	struct netns **ns = argument;
@@ -125,8 +125,8 @@ static void test_ended_inside(void)
 }
 
 /*
- * Closing against entering. Each round has a handle of its own; the closer
- * fills every number that it frees with a descriptor of another namespace.
+ * One thread closes a handle while others enter it. Each round has a new handle;
+ * the closer fills the freed number with a descriptor of another namespace.
  */
 
 struct race {
@@ -166,7 +166,7 @@ static void *enter_until_closed(void *argument)
 	}
 }
 
-/* As many bodies more before the handle is closed, in turn. */
+/* Waits until that many more bodies have run. */
 static void wait_for_bodies(struct race *race, int more)
 {
 	int until = race->bodies + more;
@@ -230,14 +230,14 @@ static void test_close_race(void)
 	netns_unref(keep);
 }
 
-/* A guard left by another thread while its own makes a namespace. */
+/* Another thread leaves a guard while its own thread makes a namespace. */
 
 struct recall {
 	_Atomic int64_t guard;
 	atomic_bool stop;
 };
 
-/* At ever other moments after it is known. */
+/* Leaves each guard after another delay. */
 static void *leave_for_another(void *argument)
 {
 	struct recall *recall = argument;
@@ -292,7 +292,7 @@ static void test_left_while_making_one(void)
 	netns_unref(in);
 }
 
-/* Closing against itself: once, whoever is first. */
+/* Two threads close one handle: its descriptor is closed once. */
 
 struct closing {
 	pthread_barrier_t begin, end;
@@ -334,7 +334,7 @@ static void test_closed_once(void)
 		fd = netns_fd(closing.ns);
 		netns_ref(closing.ns);
 		pthread_barrier_wait(&closing.begin);
-		/* The number is free once; a second close would be of this. */
+		/* Takes the freed number; a second close would close this. */
 		while ((copy = fcntl(netns_fd(keep), F_DUPFD_CLOEXEC, fd)) !=
 		       fd)
 			close(copy);
@@ -351,7 +351,7 @@ static void test_closed_once(void)
 	netns_unref(keep);
 }
 
-/* fork of a process whose other threads have descriptors and guards. */
+/* A process forks whose other threads have descriptors and guards. */
 
 struct forked {
 	struct netns *in, *other;
@@ -366,7 +366,7 @@ static int after_fork(void *argument)
 	int64_t guard;
 
 	must(where() == netns_ino(forked->in));
-	/* Two of each other thread; the handles are the child's as well. */
+	/* The child closes two of each other thread; handles stay open. */
 	guard = netns_enter(forked->in, fresh());
 	must(good(guard) && good(netns_leave(guard, fresh())));
 	must(count_fds() <= forked->fds - 2 * VISITORS + 1);
@@ -408,7 +408,7 @@ static void test_fork(void)
 	netns_unref(forked.other);
 }
 
-/* fork while others enter, leave, start and end. */
+/* A process forks while its threads enter, leave, start and end. */
 
 struct traffic {
 	struct netns *ns;
@@ -471,7 +471,7 @@ static void test_fork_in_traffic(void)
 	netns_unref(traffic.ns);
 }
 
-/* A process that has no key left for the library's first use. */
+/* No thread-specific key is left when the library is first used. */
 
 static int take_every_key(void *argument)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is remembered, after forks of all kinds and behind closed descriptors. */
+/* What the library remembers is checked again after forks and closed descriptors. */
 #include <sys/file.h>
 #include <sys/auxv.h>
 #include <sys/socket.h>
@@ -20,7 +20,7 @@ static int enter_and_leave(struct netns *ns)
 	return 0;
 }
 
-/* Numbers from 3 up to the highest one in use, but those of what stays open. */
+/* A number above all descriptors in use, with room for some more. */
 static int highest_fd(void)
 {
 	int fd = dup(0);
@@ -39,7 +39,7 @@ static void close_all(int highest)
 		close(fd);
 }
 
-/* Files of the program's own in all numbers up to the highest. */
+/* Opens files of the program's own in all free numbers up to the highest. */
 static int open_own(int highest)
 {
 	int fd, first = open("/dev/null", O_RDONLY);
@@ -163,7 +163,7 @@ static void test_vfork(void)
 	netns_unref(other);
 }
 
-/* The users of a handle that a child has not inherited. */
+/* Threads that use a handle; a forked child does not inherit them. */
 
 struct busy {
 	struct netns *ns;
@@ -210,7 +210,7 @@ static void test_close_in_child(void)
 	netns_unref(busy.ns);
 }
 
-/* Descriptors closed under the library, and used by the program. */
+/* The program closes the library's descriptors and uses their numbers. */
 
 static int after_closing(void *argument)
 {
@@ -247,7 +247,7 @@ static int use_and_close(void *ns)
 	return after_closing(ns);
 }
 
-/* The handle's number, and home's, as another namespace's. */
+/* The numbers of the handle and of home become those of another namespace. */
 static int after_replacing(void *argument)
 {
 	struct netns *ns = argument, *other = make_namespace();
@@ -270,7 +270,7 @@ static int close_inside(void *argument)
 	uint64_t inside = where();
 
 	close_all(highest);
-	/* It may get the number that home had. */
+	/* This descriptor may get the number that home had. */
 	must(good(netns_current(&current, fresh())));
 	must(bad(netns_leave(guard, fresh()), ESTALE, NETNS_STEP_RETURN, ""));
 	must(where() == inside);
@@ -294,7 +294,7 @@ static int daemonize(void *argument)
 	_exit(ret);
 }
 
-/* It leaves the body in the child, where home's number is another's. */
+/* A child leaves the body, where home's number is another namespace's. */
 static int daemonize_inside(void *argument)
 {
 	struct netns *other = make_namespace();
@@ -348,7 +348,7 @@ static int without_standard_streams(void *argument)
 	return low ? 4 : 0;
 }
 
-/* A lock that a child would keep, or somebody without rights. */
+/* A child, or somebody without rights, holds the lock. */
 
 static int lock_for_good(const char *path)
 {
@@ -448,7 +448,7 @@ static void test_lock_and_forks(void)
 	sem_destroy(&churn.made);
 }
 
-/* Half of a name. */
+/* A delete that fails must not leave half of a name. */
 static int delete_what_stays(void *argument)
 {
 	const char *path = argument, *slash = strrchr(path, '/');
@@ -484,7 +484,7 @@ static void test_delete_asks(void)
 	netns_delete(rundir, "a", &err);
 }
 
-/* A name that only the thread would see. */
+/* A thread with mounts of its own would make a name that only it sees. */
 static void *pin_in_own_mounts(void *argument)
 {
 	struct netns *ns = NULL;
@@ -550,7 +550,7 @@ static void test_own_tables(void)
 	netns_delete(table.rundir, "b", &err);
 }
 
-/* Two recalls: the second is of a guard that is over. */
+/* Another thread leaves two guards, of which the second is over already. */
 struct recalled {
 	struct netns *ns;
 	int64_t stale, live;
@@ -632,7 +632,7 @@ static void test_leaderless(void)
 	ok(wait_for(pid) == 0, "a process whose main thread has ended");
 }
 
-/* Cancelled at a random moment. */
+/* A thread is cancelled at a random moment: hence the sleep. */
 static void *make_names_for_ever(void *argument)
 {
 	struct netns *ns;
@@ -683,7 +683,7 @@ static void test_netlink(void)
 	netns_unref(ns);
 }
 
-/* A run directory that a set-user-ID program is told of. */
+/* The environment of a set-user-ID program names a run directory. */
 
 static int be_secure(void)
 {
@@ -697,7 +697,7 @@ static int be_secure(void)
 		 NETNS_STEP_OPEN_RUNDIR, "NETNS_RUN_DIR"));
 	must(bad(netns_create(NULL, "a", &ns, fresh()), EPERM,
 		 NETNS_STEP_OPEN_RUNDIR, "NETNS_RUN_DIR"));
-	/* One that is told by the caller is used all the same. */
+	/* A run directory that the caller names is used. */
 	must(netns_open("/nowhere", "a", &ns, fresh()) == -ENOENT);
 	return 0;
 }
@@ -753,7 +753,7 @@ int main(int argc, char **argv)
 
 	alarm(SECONDS);
 	if (argc > 1 && !strcmp(argv[1], "secure"))
-		_exit(be_secure()); /* LeakSanitizer may not look at it */
+		_exit(be_secure()); /* LeakSanitizer can't trace it */
 	own_mounts();
 	make_scratch();
 	home = where();

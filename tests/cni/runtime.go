@@ -1,4 +1,4 @@
-// A container runtime's part, by libcni: runtime add|check|del CONFLIST CACHE.
+// Calls plugins as a container runtime does, by libcni: runtime add|check|del CONFLIST CACHE.
 package main
 
 import (

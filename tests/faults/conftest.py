@@ -1,4 +1,4 @@
-"""The fault suite: what it needs of the build, and the table at its end."""
+"""The fault suite: it needs a build with the fault seam, and ends with a table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The plan: an operation's calls are counted, then each is failed with each errno.
+"""The sweep counts an operation's system calls, and then fails each with each errno.
 
-Which errnos a call can fail with is told by the seam: csrc/core/fault.c.
+The fault seam, csrc/core/fault.c, has the errnos that a call can fail with.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ def plan(names: list[str]) -> Iterator[Fault]:
         for nth, call in enumerate(names, 1):
             for number in errnos(call):
                 if persistent and number == errno.EINTR:
-                    continue  # would be tried again for good, as it should
+                    continue  # the library rightly tries again, and would do so for ever
                 yield Fault(nth, call, number, persistent)
 
 
 class Outcome(NamedTuple):
     error: BaseException | None
-    given: int
+    given: int  # how many faults
     link: str  # where the thread was afterwards
     again: BaseException | None  # what a further use of the library on the thread raised
 
 
 def inject(fault: Fault, prepare: Callable[[], object], act: Callable[[], object]) -> Outcome:
-    """The operation with one fault, on a thread of its own: the fault may cost it."""
+    """Runs the operation with one fault, on a thread of its own, which the fault may strand."""
     outcomes: list[Outcome] = []
 
     def attempt(call: Callable[[], object]) -> BaseException | None:

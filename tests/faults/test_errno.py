@@ -1,4 +1,4 @@
-"""Each system call of each operation fails in turn; the world is as before."""
+"""Each system call of each operation fails in turn, and nothing is left or changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.seam, pytest.mark.timeout(600)]
 
 
 class Stage:
-    """What the operations work on."""
+    """The objects that the operations work on, and the operations themselves."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.name = PREFIX + uuid.uuid4().hex[:12]
@@ -69,7 +69,7 @@ class Stage:
             ns.close()
         netns.delete(self.taken)
 
-    # Operations: what is done beforehand on the thread, what is done, what undoes it.
+    # Methods of three kinds: they prepare an operation, do it, or undo it.
 
     def nothing(self) -> None:
         pass
@@ -109,7 +109,7 @@ class Stage:
         assert here() == self.link
 
     def do_native(self) -> None:
-        """netns_do() of the core, on a handle of its own."""
+        """The core's netns_do(), on a handle of the core's."""
         cell, error = ffi.new("struct netns **"), ffi.new("struct netns_error *")
         seen: list[str] = []
 
@@ -157,7 +157,7 @@ class Stage:
             sock.close()
 
     def own_mounts(self) -> None:
-        """For this thread alone."""
+        """Gives this thread mounts of its own."""
         assert LIBC.unshare(CLONE_NEWNS) == 0
         assert LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
 
@@ -183,7 +183,7 @@ class Stage:
             assert ns.ino == int(self.home[5:-1])
 
     def own_etc(self) -> None:
-        """Files of the namespace's, with and without one in /etc."""
+        """Makes two files for the namespace's name; /etc has only one of them."""
         self.own_mounts()
         assert LIBC.mount(b"none", b"/etc", b"tmpfs", 0, None) == 0
         files = Path("/etc/netns", self.taken)
@@ -255,13 +255,13 @@ class Stage:
         netns.delete(self.path)
 
     def names(self) -> None:
-        # One that vanishes meanwhile may be missing; nothing else may.
+        # Only a name that vanishes meanwhile may be missing.
         listed = netns.names()
         vanished = self.fault is not None and self.fault.errno == errno.ENOENT
         assert vanished or self.taken in listed
 
     def may_miss(self, *quiet: str) -> bool:
-        """Whether the fault says that something is gone, or not the caller's to see."""
+        """Whether the fault says that something is gone, or hidden from the caller."""
         fault = self.fault
         gone = (errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM)
         return fault is not None and (fault.errno in gone or fault.call in quiet)
@@ -335,7 +335,7 @@ class Stage:
         os.environ["NETNS_RUN_DIR"] = str(self.path) + "-run"
 
     def clean(self) -> None:
-        """Whatever came of the operation, both targets can be made and deleted again."""
+        """Removes both targets, whatever the operation made of them."""
         for target in (self.name, self.path):
             if os.path.lexists(self.path if target is self.path else RUN / self.name):
                 remove(target)
@@ -356,7 +356,7 @@ class Stage:
 
 
 def remove(target: str | Path) -> None:
-    """A name by the library alone; a path's file that was never bound over by hand."""
+    """The library removes a name. The file of a path that was never bound is removed here."""
     try:
         netns.delete(target)
     except netns.NotNamespaceError:
@@ -420,8 +420,8 @@ OPERATIONS: dict[str, tuple[str, str, str]] = {
 }
 CHANGES_FILES = [name for name, (_, _, undo) in OPERATIONS.items() if undo[:5] == "clean"]
 
-# Each process is some system calls more, and each pin of somebody else may be
-# one, so these have a host of few.
+# These make some system calls for each process and each pin of the machine, so they
+# run where there are few.
 SCANS = ("discover", "discover, descriptors", "identify", "pids")
 FEW = "NETNS_TESTS_WITH_FEW_PROCESSES"
 
@@ -434,14 +434,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def judge(outcome: Outcome, home: str, moved_to: str) -> str:
-    """What became of an operation under a fault; anything but these is a bug.
+    """The outcome of an operation under a fault, in a word; any other one is a bug.
 
-    moved_to: where it leaves its thread when it succeeds.
+    moved_to: where a success leaves the thread.
     """
     error = outcome.error
     if isinstance(error, netns.RestoreError):
-        # The return failed: told, and the thread is of no more use, unless an
-        # outer guard could still bring it home.
+        # The return failed and was reported. The thread is refused from then on,
+        # unless an outer guard brought it home.
         assert error.step == "return home"
         if outcome.link == home:
             assert outcome.again is None
@@ -460,7 +460,7 @@ def judge(outcome: Outcome, home: str, moved_to: str) -> str:
 
 
 def has_pidfd_namespaces() -> bool:
-    """Without /proc there is no other way, nor any before Linux 6.11."""
+    """Whether a pidfd tells its process's namespace (Linux 6.11): the only way without /proc."""
     try:
         with open(os.pidfd_open(os.getpid()), "rb") as pidfd:
             os.close(fcntl.ioctl(pidfd, PIDFD_GET_NET_NAMESPACE))
@@ -486,7 +486,7 @@ def test_every_call_fails_with_every_errno(
         prepare()
         made[:] = calls(act)
 
-    for _ in range(2):  # the second time, what is asked once of a handle is known
+    for _ in range(2):  # the first time it also asks what a handle then remembers
         on_a_thread(dry_run)
         undo()
     assert made
@@ -499,8 +499,8 @@ def test_every_call_fails_with_every_errno(
         try:
             outcome = inject(fault, prepare, act)
             if not outcome.given:
-                # A dump that others' namespaces interrupted was asked for once more in
-                # the dry run, or is shorter now: fewer calls are made since.
+                # Others' namespaces made the dry run repeat a netlink dump, or made it
+                # longer: now there are fewer calls.
                 undo()
                 on_a_thread(dry_run)
                 undo()
@@ -522,7 +522,7 @@ def test_every_call_fails_with_every_errno(
 
 
 def sweep_among_few(operation: str, row: list[object], result: Path) -> None:
-    """This test once more, in a pid namespace of its own."""
+    """Runs this test again, in a pid namespace of its own."""
     test = f"{__file__}::test_every_call_fails_with_every_errno[{operation}]"
     alone = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c"]
     alone += ['umount -a -l -t nsfs; exec "$@"', "sh"]
@@ -537,14 +537,14 @@ def sweep_among_few(operation: str, row: list[object], result: Path) -> None:
     row.extend(json.loads(result.read_text()))
 
 
-@pytest.mark.skipif(FEW in os.environ, reason="for the host that has many")
+@pytest.mark.skipif(FEW in os.environ, reason="needs a machine with many processes")
 def test_a_helper_that_does_not_start(stage: Stage) -> None:
-    """A scan of many processes is shared by threads, or done by one as well."""
+    """Threads share the scan of many processes; without them the caller does it alone."""
     many = [subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(400)]
     try:
         made = calls(stage.discover)
         assert "pthread_create" in made
-        # Where in the walk it comes depends on who else is on the machine.
+        # The other processes of the machine decide when it comes.
         index = made.index("pthread_create")
         for nth in range(index - 60, index + 60):
             lib.fault_arm(nth, errno.EAGAIN, 0)
@@ -567,9 +567,9 @@ def test_a_helper_that_does_not_start(stage: Stage) -> None:
 
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if name not in SCANS])
 def test_forked_before_every_call(stage: Stage, operation: str, row: list[object]) -> None:
-    """A child of each moment is at home, closes what it closes, and keeps no lock.
+    """A child forked at any moment is at home, can close its handles, and keeps no lock.
 
-    It is forked on the operation's thread and on another, and the operation goes on.
+    One is forked on the operation's thread and one on another; the operation goes on.
     """
     if "without /proc" in operation:
         reason = "the child could not look at itself"
@@ -601,14 +601,14 @@ def test_forked_before_every_call(stage: Stage, operation: str, row: list[object
 
 
 def check_names(stage: Stage) -> None:
-    """Each name is absent or a working namespace, whatever files there are."""
+    """Each name that is listed is a working namespace."""
     for name in netns.names():
         if name.startswith(stage.name):
             netns.open(name).close()
 
 
 def killed_before(nth: int, prepare: Callable[[], object], act: Callable[[], object]) -> bool:
-    """Run in a child that SIGKILL ends before its nth call; whether it came that far."""
+    """Runs act() in a child that is killed before its nth call; whether it came that far."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -636,7 +636,7 @@ def test_killed_before_every_call(stage: Stage, operation: str, row: list[object
         kills += 1
         check_names(stage)
         assert stage.taken in netns.names()
-        # Where the victim had pinned already, the name is a working namespace.
+        # If the victim had pinned already, this opens its namespace.
         with netns.create(stage.name, exist_ok=True) as ns, netns.open(stage.name) as again:
             assert ns == again
         ip = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True)
@@ -650,7 +650,7 @@ def test_killed_before_every_call(stage: Stage, operation: str, row: list[object
 
 
 def test_killed_while_making_the_run_directory(stage: Stage, row: list[object]) -> None:
-    """Not mounted on itself more than once, and shared in the end."""
+    """The next creator finds it mounted on itself once, or not at all, and shares it."""
     kills = 0
     while True:
         stage.no_run_directory()

@@ -1,4 +1,4 @@
-"""When there is no more: a clear error, the thread at home, nothing left."""
+"""A limit is reached: the error is clear, the thread is home, nothing is left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(script: str, *options: str) -> list[str]:
 
 
 def test_no_more_network_namespaces() -> None:
-    """user.max_net_namespaces, set in a user namespace of its own."""
+    """The limit is user.max_net_namespaces, of a user namespace of its own."""
     assert run(
         """
 os.makedirs("/run/netns-limit", exist_ok=True)
@@ -68,12 +68,12 @@ print(count > 0)
 
 @pytest.fixture
 def few_mounts() -> Iterator[None]:
-    """A lower limit: the kernel takes minutes for its default of 100,000."""
+    """Lowers the limit: it takes minutes to reach the default of 100,000."""
     limit = Path("/proc/sys/fs/mount-max")
     before = limit.read_text()
     try:
         limit.write_text("5000")
-    except OSError:  # not privileged: it takes what it takes
+    except OSError:  # not privileged: the test then takes those minutes
         yield
         return
     yield
@@ -82,7 +82,7 @@ def few_mounts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("few_mounts")
 def test_no_more_mounts() -> None:
-    """fs.mount-max, reached in a mount namespace of its own that is filled up."""
+    """The limit is fs.mount-max; a mount namespace of its own is filled up."""
     assert (
         run(
             """

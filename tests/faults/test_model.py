@@ -1,4 +1,4 @@
-"""Handles, names and guards against a model, in whatever order hypothesis thinks of."""
+"""Compares handles, names and guards with a model, in orders that hypothesis finds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = [f"{PREFIX}{uuid.uuid4().hex[:8]}-{i}" for i in range(3)]
 
 
 class Model(RuleBasedStateMachine):
-    """What should be: which handles are open, what names say, where the thread is."""
+    """The state that should be: the open handles, the names, where the thread is."""
 
     handles = Bundle("handles")
     guards = Bundle("guards")
@@ -37,7 +37,7 @@ class Model(RuleBasedStateMachine):
         self.closed: set[int] = set()
         self.names: dict[str, int] = {}
         self.stack: list[tuple[Guard, int]] = []  # guards inside, and where each went
-        self.void: list[Guard] = []  # taken along by one that was left out of order
+        self.void: list[Guard] = []  # ended by another one that was left out of order
 
     def keep(self, ns: netns.NetNS) -> netns.NetNS:
         self.made.append(ns)

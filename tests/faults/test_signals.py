@@ -1,4 +1,4 @@
-"""A signal handler may raise anywhere, but never between a thread and its way home."""
+"""A signal handler may raise anywhere, and the thread still comes home."""
 
 from __future__ import annotations
 
@@ -107,5 +107,5 @@ def test_interrupts_at_random_points(ns: netns.NetNS) -> None:
         other.close()
     print(f"{interruptions.fired:,} signals, {interruptions.inside:,} of them raised inside")
     assert interruptions.fired >= SIGNALS
-    # Or it would have missed what it is for.
+    # Else too few would have come while the thread was inside.
     assert interruptions.inside > interruptions.fired // 10

@@ -1,4 +1,4 @@
-"""The built package as a black box: strace fails its system calls, or kills it there.
+"""Tests the built package from outside: strace fails its system calls, or kills it there.
 
 strace counts the calls of each thread apart, and skips a call that it fails, so
 close(2) is left alone.
@@ -20,7 +20,7 @@ from sweep import errnos
 
 STRACE = shutil.which("strace")
 
-# Does one thing, tells what came of it, and checks the world itself.
+# Does one operation, prints its outcome, and checks that nothing is left.
 SCRIPT = """
 import os, sys, netns
 here = lambda: os.readlink("/proc/thread-self/ns/net")
@@ -56,7 +56,7 @@ if ns:
     ns.close()
 """
 
-# The calls that an interpreter does not make by itself.
+# Calls that only the library makes, and not the interpreter.
 CALLS = {
     "do": ["setns"],
     "new": ["unshare"],
@@ -105,7 +105,7 @@ def traced(injection: str, operation: str, name: str) -> subprocess.CompletedPro
 
 
 def undo(name: str) -> None:
-    """Also what a delete could not do."""
+    """Deletes the name if it is still there, as after a delete() that failed."""
     if (RUN / name).exists():
         netns.delete(name)
     assert str(RUN / name) not in nsfs_mounts()

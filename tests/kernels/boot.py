@@ -1,4 +1,4 @@
-"""A kernel booted in QEMU, which emulates the processor: no KVM is needed."""
+"""Boots a kernel in QEMU, which emulates the processor: no KVM is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-# What the tests run beside the library, from this machine.
+# Programs that the tests run; they are copied from this machine.
 PROGRAMS = words("""
     bash cat chmod chown cp cut env false find flock grep head hostname id ip ls lsns mkdir mkfifo
     mknod mktemp mount mountpoint mv nsenter ps readlink rm rmdir sed seq setpriv setsid sh sleep
@@ -32,7 +32,7 @@ FILES = words("""
     /etc/iproute2 /usr/share/iproute2 /usr/lib/locale/C.utf8
 """)
 
-# Of a kernel's modules: disks to boot from, and what the tests make devices of.
+# Arguments of find(1): the modules for the disk, and for the devices that tests make.
 MODULES = words("""
     -path */drivers/virtio/* -o -name virtio_blk.ko* -o -path kernel/net/* -o -path kernel/lib/*
     -o -path kernel/crypto/* -o -path */fs/ext4/* -o -path */fs/jbd2/* -o -name mbcache.ko*
@@ -59,7 +59,7 @@ class Machine:
         for program in (self.qemu, f"{self.triple}gcc", "cpio", "depmod"):
             if shutil.which(program) is None:
                 raise AbsentError(f"no {program}")
-        # Loaded when a thread ends by pthread_exit(3), so no program names it.
+        # pthread_exit(3) loads it when a thread ends, so ldd(1) does not show it.
         ask = [f"{self.triple}gcc", "-print-file-name=libgcc_s.so.1"]
         self.unwinder = subprocess.run(ask, stdout=subprocess.PIPE, text=True).stdout.strip()
 
@@ -74,14 +74,14 @@ class Machine:
 
 
 def run(command: list[str]) -> None:
-    """Quietly, unless it fails."""
+    """Runs a command; its output is shown only if it fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise AbsentError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}")
 
 
 def copy(path: str | Path, root: Path) -> None:
-    """A file or folder to the same place below root, with what a link leads to."""
+    """Copies a file or folder to the same place below root; links are followed."""
     source, to = Path(path), root / str(path).lstrip("/")
     if not os.path.lexists(source) or os.path.lexists(to):
         return
@@ -93,7 +93,7 @@ def copy(path: str | Path, root: Path) -> None:
 
 
 def c_programs(machine: Machine, into: Path) -> None:
-    """The tests of the core and the probe, built here."""
+    """Builds the tests of the core, and the probe."""
     variant = f"kernels-{machine.arch}"
     cc = f"{machine.triple}gcc"
     build = CSRC / "build" / variant
@@ -111,7 +111,7 @@ def c_programs(machine: Machine, into: Path) -> None:
 
 
 def modules(kernel: Path, root: Path) -> None:
-    """Those of a kernel that is a folder of unpacked packages."""
+    """Copies the modules of a kernel that is a folder of unpacked packages."""
     found = sorted(path for path in kernel.glob("**/lib/modules/*/kernel") if path.is_dir())
     if not found:
         return
@@ -135,7 +135,7 @@ def modules(kernel: Path, root: Path) -> None:
 
 
 def image(kernel: Path) -> Path:
-    """The kernel itself, of a path that is one or has one."""
+    """The kernel's own file: the path, or a file in that folder."""
     if kernel.is_file():
         return kernel
     found = sorted((*kernel.glob("**/vmlinuz*"), *kernel.glob("**/bzImage")))
@@ -145,7 +145,7 @@ def image(kernel: Path) -> Path:
 
 
 def initrd(machine: Machine, kernel: Path, programs: Path, work: Path, disk: bool) -> Path:
-    """What the guest begins with, all of it in memory."""
+    """Makes the initial file system of the guest, which is in memory."""
     root = work / "initrd"
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(programs, root)
@@ -175,7 +175,7 @@ def initrd(machine: Machine, kernel: Path, programs: Path, work: Path, disk: boo
 
 
 def disk(machine: Machine, options: list[str], work: Path) -> Path:
-    """A root file system: this Python with what it has installed, and the checkout."""
+    """Makes a root file system: this Python with its packages, and the checkout."""
     root, made = work / "root", work / "root.ext4"
     checkout = CSRC.parent
     for name in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64"):
@@ -256,7 +256,7 @@ def size_of(root: Path) -> int:
 def boot(
     machine: Machine, kernel: Path, packed: Path, root: Path | None, seconds: int, log: Path
 ) -> None:
-    """Run the guest to its end, or to that of its time; what it says is in log."""
+    """Runs the guest until it ends or its time is over; its output goes to log."""
     command = ["timeout", "-k", "5", str(seconds), machine.qemu]
     command += ["-accel", "tcg", *machine.options, "-smp", "1", "-m", "2048", "-display", "none"]
     command += ["-monitor", "none", "-nic", "none", "-no-reboot", "-serial", "stdio"]

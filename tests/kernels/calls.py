@@ -1,4 +1,4 @@
-"""Each public call once, on the running kernel: a line "@@ call NAME ok", or what it raised.
+"""Tries each public call on the running kernel; prints "@@ call NAME ok", or what it raised.
 
 documented() has the kernel that each one's documentation names.
 """
@@ -43,7 +43,7 @@ def there(ns: netns.NetNS) -> str:
 
 
 def up(host: netns.NetNS) -> None:
-    """The loopback device, by its ioctl."""
+    """Turns up the loopback device, by its ioctl."""
     import fcntl
     import struct
 
@@ -96,7 +96,7 @@ def tours(ns: netns.NetNS) -> bool:
 
 
 def watches(name: str, act: Callable[[netns.Watch], bool]) -> bool:
-    """While a name has come and is still there."""
+    """Runs act() while a name has just appeared."""
     with netns.watch(timeout=30) as watch, netns.create(name):
         try:
             return act(watch)
@@ -160,7 +160,7 @@ def assigns(ns: netns.NetNS) -> bool:
 
 
 def calls(ns: netns.NetNS, name: str) -> dict[str, Callable[[], object]]:
-    """By public name; each returns something true where it worked. name pins ns."""
+    """A call for each public name, which returns something true if it worked. name pins ns."""
     pid, tid = os.getpid(), threading.get_native_id()
     path, other = f"/run/netns/{name}", f"{name}-other"
     return {

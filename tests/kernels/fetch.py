@@ -1,4 +1,4 @@
-"""Kernels of Debian's suites, by the machine's own apt and from its own mirror."""
+"""Fetches kernels of Debian's suites, by this machine's apt and from its mirror."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SUITES = ("bullseye", "bookworm", "trixie", "sid")  # the oldest that apt has, t
 
 
 class AbsentError(Exception):
-    """What is wanted is not to be had here; the text says why."""
+    """Something that is needed is not available; the text says what."""
 
 
 def cache() -> Path:
-    """Where what was fetched stays."""
+    """The folder that keeps what was fetched."""
     fallback = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netns-kernels"
     return Path(os.environ.get("NETNS_KERNELS") or fallback)
 
@@ -34,7 +34,7 @@ def said(command: list[str], **environment: str) -> str:
 
 
 def mirror() -> str:
-    """That of this machine's own Debian packages."""
+    """The mirror that this machine has its Debian packages from."""
     if shutil.which("apt-get") is None:
         raise AbsentError("no apt-get: kernels are given by path")
     columns = "$(ORIGIN) $(COMPONENT) $(REPO_URI)"
@@ -48,7 +48,7 @@ def mirror() -> str:
 
 
 class Apt:
-    """An apt of its own for one suite: the machine's is left as it is."""
+    """A separate apt for one suite, which leaves the machine's as it is."""
 
     def __init__(self, suite: str, arch: str) -> None:
         self.directory = cache() / f"apt-{suite}-{arch}"
@@ -76,7 +76,7 @@ class Apt:
         return said(list(command), APT_CONFIG=str(self.conf))
 
     def unpack(self, packages: Iterable[str], to: Path) -> None:
-        """All or nothing, whenever it is interrupted."""
+        """Unpacks packages into a directory, which appears when it is complete."""
         debs, half = self.directory / "debs", to.with_name(f"{to.name}.half")
         for each in (debs, half):
             shutil.rmtree(each, ignore_errors=True)
@@ -95,7 +95,7 @@ class Apt:
 
 
 def kernel(suite: str, arch: str = "amd64") -> Path:
-    """What the packages of the suite's newest cloud kernel hold, unpacked."""
+    """The folder with the unpacked packages of the suite's newest cloud kernel."""
     directory = cache() / f"{suite}-{arch}"
     if not directory.exists():
         print(f"fetching the kernel of {suite} ({arch})", file=sys.stderr, flush=True)
@@ -112,7 +112,7 @@ def kernel(suite: str, arch: str = "amd64") -> Path:
 
 
 def busybox(arch: str) -> Path:
-    """The machine's own, or that of another processor."""
+    """This machine's busybox, or the one for another processor."""
     if arch == "amd64":
         own = shutil.which("busybox")
         if own is None:

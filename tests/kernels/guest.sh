@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of a guest: runs what lies in /c, then the tests on the disk, if
-# there is one, and says so in lines that begin with "@@ ".
+# The first process of a guest. It runs the programs in /c and then, if there is a disk,
+# the tests on it. Lines that begin with "@@ " say where it is.
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /etc /root /sbin /usr/bin /usr/sbin
 /bin/busybox --install -s /bin
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -31,7 +31,7 @@ for module in virtio_pci virtio_blk ext4; do
 done
 tries=0
 while [ -e /disk ] && [ ! -b /dev/vda ] && [ "$tries" -lt 100 ]; do
-	sleep 0.1 # nothing here hears of a new device
+	sleep 0.1 # there is no udev to say when the device has come
 	tries=$((tries + 1))
 done
 if [ -e /disk ] && mkdir /new && mount -t ext4 /dev/vda /new; then

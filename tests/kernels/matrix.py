@@ -1,16 +1,16 @@
-"""The tests of the core, and those of the Python library that touch the kernel, on kernels.
+"""Runs the tests of the core, and some of the Python library, on other kernels.
 
     python tests/kernels/matrix.py [--c] [--whole] [--write] [--arch ARCH] [KERNEL...]
 
 KERNEL is a suite of Debian whose newest cloud kernel apt can fetch, or the path of a
 kernel, or of a folder with one and its modules (lib/modules). Without any: all the
 suites that apt has. Needs qemu-system-x86, busybox-static, cpio, kmod and e2fsprogs.
-What was fetched stays in $NETNS_KERNELS (~/.cache/netns-kernels).
+Fetched kernels stay in $NETNS_KERNELS (~/.cache/netns-kernels).
 
-Prints a table of the kernels, their results and what each lacks; fails where a result
-is not the expected one: a test that failed, that was skipped though the kernel has what
-it needs, or a call that works on a kernel older than its documented "Since", or does not
-on a newer one. --write puts the table into docs/kernels.md.
+Prints a table of the kernels, their results and what each lacks. It fails if a test
+fails, or is skipped though the kernel has what it needs, or if the kernel on which a
+call begins to work is not its documented "Since". --write puts the table into
+docs/kernels.md.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from boot import CSRC, Machine, boot, c_programs, disk, initrd, words
 from fetch import SUITES, AbsentError, cache, kernel
 
 PAGE = CSRC.parent / "docs/kernels.md"
-ASKED = ("4.9", "4.19")  # no package client has them: given by path, or not run
+ASKED = ("4.9", "4.19")  # no package has them: they are given by path, or not run
 NO_PACKAGE = "4.9 to 5.9, of which there is no package; a kernel can be given by its path"
 
-# Since which Linux, and what the library does without.
+# The first Linux that has it, and what the library does on older ones.
 FEATURES = {
     "NS_GET_USERNS": ("4.9", "`owner_uid` is None; a way back is tried, not told beforehand"),
     "SIOCGSKNS": ("4.10", "`from_socket` raises `KernelError` (ENOTTY)"),
@@ -59,7 +59,7 @@ FEATURES = {
     "NS_GET_ID": ("6.18", "`cookie` needs the right to enter"),
     "listns": ("6.19", "`discover` finds only what something in sight holds"),
 }
-# The parts of the Python suite that touch the kernel most, within the time.
+# The parts of the Python suite that touch the kernel most, and end in time.
 TESTS = words("test_kernels test_nsid test_tour")
 TOO_LONG = [
     "test_nsid.py::test_more_than_one_answer_holds",  # makes 600 namespaces
@@ -67,7 +67,7 @@ TOO_LONG = [
 
 
 class Result(NamedTuple):
-    """What a kernel's guest said."""
+    """What the guest of a kernel printed."""
 
     release: str
     features: dict[str, bool]
@@ -84,7 +84,7 @@ def version(text: str) -> tuple[int, int]:
 
 
 def judge_programs(said: str, result: Result) -> None:
-    """The tests of the core, as TAP, one program after another."""
+    """Reads the TAP output of the tests of the core, one program after another."""
     for name, body, status in re.findall(
         r"^@@ begin ((?:test_|probe)\S*)$(.*?)^@@ end \1 (\d+)$", said, re.MULTILINE | re.DOTALL
     ):
@@ -176,7 +176,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def answer(said: str | None) -> str:
-    """Of a call; it was not tried where the tests of the core ran alone."""
+    """A call's cell; without an answer the tests of the core ran alone."""
     return "–" if said is None else "yes" if said == "ok" else "no"
 
 
@@ -227,7 +227,7 @@ def run_one(name: str, options: argparse.Namespace, work: Path) -> Result:
 
 
 class Run:
-    """Kernels after one another, so many at once as there are processors (two at most)."""
+    """Runs the kernels, as many at once as there are processors (two at most)."""
 
     def __init__(self, names: Sequence[str], options: argparse.Namespace) -> None:
         self.names = names
@@ -259,7 +259,7 @@ class Run:
                     self.absent.append(f"{name}: {result}")
                     continue
                 self.results[name] = result
-                if self.options.write:  # after each: the rest may take long
+                if self.options.write:  # after each kernel, as the rest may take long
                     PAGE.write_text(page(self))
 
     def report(self) -> int:
@@ -285,7 +285,7 @@ def python_tests(options: argparse.Namespace) -> list[str]:
     else:
         chosen = [str(tests / f"{name}.py") for name in options.tests]
         chosen += [f"--deselect=tests/{each}" for each in TOO_LONG]
-    # One reads the page that this run is to write, the other tries what calls.py does.
+    # The first reads the page that this run writes; the second does what calls.py does.
     here = "tests/test_kernels.py::test_"
     return [
         *chosen,

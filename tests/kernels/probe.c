@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the running kernel has of what the library can use, found out by the
- * calls themselves: a line "@@ feature NAME yes" or "no" for each.
+ * Finds out which features that the library can use the running kernel has, by
+ * trying them. Prints a line "@@ feature NAME yes" or "no" for each.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@
 
 #define OWN_LINK "/proc/thread-self/ns/net"
 
-/* struct statx, as far as it is looked at. */
+/* The first fields of struct statx; nothing else is read. */
 struct statx_head {
 	uint32_t mask, blksize;
 	uint64_t attributes;
@@ -94,7 +94,7 @@ static bool has_mount_root(void)
 	return statx_of(&sx, 0x100) && (sx.attributes_mask & 0x2000);
 }
 
-/* A call that is there refuses a descriptor that is none. */
+/* A kernel that has the call refuses the descriptor -1, not the call. */
 static bool has_call(long number)
 {
 	return syscall(number, -1, NULL, -1, NULL, 0, 0) < 0 && errno != ENOSYS;
@@ -154,7 +154,7 @@ static bool has_cookie(void)
 	return read_cookie(&cookie);
 }
 
-/* It counts only if it is the cookie's number. */
+/* The request counts only if it answers with the cookie. */
 static bool has_id(void)
 {
 	uint64_t id, cookie;
@@ -163,7 +163,7 @@ static bool has_id(void)
 	       read_cookie(&cookie) && id == cookie;
 }
 
-/* Whether a child can do it; what it changes ends with it. */
+/* Whether act() works, in a child, with which its changes end. */
 static bool can(bool (*act)(void))
 {
 	int status = 0;
@@ -190,7 +190,7 @@ static bool has_filter(void)
 	       errno == EFAULT;
 }
 
-/* With home's file open, whether its path inside leads to another one. */
+/* Whether a path of /proc inside leads to another file than the one open at home. */
 static bool open_at_home_and_inside(const char *path)
 {
 	int home = open(path, O_RDONLY), inside;
@@ -215,8 +215,8 @@ static bool has_own_proc_net(void)
 }
 
 /*
- * A table of several pages, of which the first mount goes after the first page
- * was read: whether all the others are still there.
+ * Reads a mount table of several pages, and unmounts the first mount after the
+ * first page: whether all the other mounts are in the rest.
  */
 static bool read_while_unmounting(void)
 {

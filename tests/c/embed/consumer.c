@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A user of the library, in what C and C++ have in common. */
+/* A user of the library, which compiles as C and as C++. */
 #include <stdio.h>
 
 #include <netns.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Only compiled: the core's own numbers of calls are those of today's headers. */
+/* Compiling this checks the core's own call numbers against today's headers. */
 #include <sys/syscall.h>
 
 enum {

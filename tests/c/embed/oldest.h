@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Included first: today's headers without what those of glibc 2.17 lack. */
+/* Included first: takes from today's headers what those of glibc 2.17 lack. */
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <sys/syscall.h>
