@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -187,7 +188,8 @@ def test_as_ip_netns(row: Row) -> None:
     if IP is None:
         reason = "iproute2 (ip) is not installed"
         pytest.skip(reason)
-    theirs, ours = run("ip netns", row), run(OURS, row)
+    with ThreadPoolExecutor(2) as both:
+        theirs, ours = both.map(run, ("ip netns", OURS), (row, row))
     differs = [
         *["status"] * (theirs[0] != ours[0]),
         *["output"] * (theirs[1] != ours[1]),

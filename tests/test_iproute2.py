@@ -86,7 +86,7 @@ def test_the_run_directory_is_shared_once(name: str) -> None:
 def test_concurrent_creators_of_both_kinds(name: str) -> None:
     """One winner each, in several processes, and no stacked mounts."""
     assert IP is not None
-    for turn in range(8):
+    for turn in range(4):
         target = f"{name}-{turn}"
         ours = [sys.executable, "-c", f"import netns; netns.create({target!r}).close()"]
         theirs = [IP, "netns", "add", target]
@@ -106,7 +106,7 @@ def test_concurrent_creators_of_both_kinds(name: str) -> None:
 def test_concurrent_deleters_of_both_kinds(name: str) -> None:
     """One wins each name; the others find nothing there."""
     assert IP is not None
-    for turn in range(8):
+    for turn in range(4):
         target = f"{name}-{turn}"
         netns.create(target).close()
         ours = [sys.executable, "-c", f"import netns; netns.delete({target!r})"]

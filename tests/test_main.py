@@ -155,7 +155,7 @@ def test_a_mount_that_nothing_leads_to(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def watching(rundir: Path, word: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
     """A command that watches, after its first line is there to read; and what it prints."""
-    command = [*COMMAND, "--rundir", str(rundir), word, "--timeout", "5"]
+    command = [*COMMAND, "--rundir", str(rundir), word, "--timeout", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watcher:
         assert watcher.stdout is not None
         # Only a line shows that it has started, and it misses a name that is gone when it
@@ -460,7 +460,7 @@ def test_a_name_that_looks_like_an_option(rundir: Path) -> None:
 
 
 def test_two_delete_all_at_once(rundir: Path) -> None:
-    for turn in range(5):
+    for turn in range(3):
         for each in range(20):
             netns.create(f"{turn}-{each}", rundir=rundir).close()
         command = [*COMMAND, "--rundir", str(rundir), "delete", "--all"]

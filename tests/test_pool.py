@@ -204,7 +204,7 @@ def test_interrupted_takers(size: int) -> None:
             pool.take().close()
             taken += 1
 
-        for _ in interrupt_at_random(3, work):
+        for _ in interrupt_at_random(1, work):
             pool.take().close()
         await_ready(size, before)
     assert taken
@@ -259,7 +259,7 @@ def test_interrupted_anywhere() -> None:
         with netns.pool(2) as pool:
             pool.take().close()
 
-    for _ in interrupt_at_random(3, work):
+    for _ in interrupt_at_random(1, work):
         pass
     assert all(ends(tid) for tid in set(task_links()) - threads)
     assert descriptors() == before

@@ -237,7 +237,7 @@ def test_interrupted_anywhere(ns: netns.NetNS) -> None:
         begun += 1
         ns.run(["sleep", "0"])
 
-    for _ in interrupt_at_random(3, work):
+    for _ in interrupt_at_random(1, work):
         assert here() == home
     assert begun > 10
     assert all(ends(tid) for tid in set(task_links()) - threads)

@@ -15,7 +15,9 @@ def run(tmp_path: Path, tests: str, *options: str, before: tuple[str, ...] = ())
     """What pytest prints for these tests, with the plugin as it is installed."""
     (tmp_path / "test_it.py").write_text(tests)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [*before, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-ra", *options]
+    # hypothesis has a plugin as well, which takes seconds to import.
+    without = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    command = [*before, sys.executable, "-m", "pytest", *without, "-ra", *options]
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=100, env=env

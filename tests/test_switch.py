@@ -438,7 +438,7 @@ def test_do_in_thread_interrupted_anywhere(ns: netns.NetNS) -> None:
         threading.current_thread()
         ended.append(threading.get_ident())
 
-    for _ in interrupt_at_random(3, lambda: ns.do_in_thread(body)):
+    for _ in interrupt_at_random(1, lambda: ns.do_in_thread(body)):
         assert here() == home
     assert [tid for tid in set(task_links()) - threads if not ends(tid)] == []
     assert len(begun) == len(ended) > 10

@@ -1,4 +1,4 @@
-"""Nothing remembered is believed after the world has moved on: forks, daemons, locks, guards."""
+"""The library asks the kernel again where a fork, a daemon or other code changed the facts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,14 @@ elif how == "dup2":
     for fd in range(3, 40):
         os.dup2(null, fd)
 own = [os.open("/etc/passwd", os.O_RDONLY) for _ in range(8)]
+try:  # before the use that finds out
+    ns.fileno()
+except netns.ClosedError as error:
+    print("fileno:", error)
 try:
     ns.do(lambda host: print("ENTERED", here()))
 except netns.ClosedError as error:
     print("lost:", error)
-try:
-    ns.fileno()
-except netns.ClosedError as error:
-    print("fileno:", error)
 ns.close()
 del ns
 with netns.new() as again:
@@ -88,18 +89,18 @@ print(all(os.readlink(f"/proc/self/fd/{fd}") == "/etc/passwd" for fd in own), fl
 LOST = "use the handle: other code has closed or replaced its descriptor"
 
 
-@pytest.mark.parametrize("how", ["in place", "close_range", "dup2", "by hand", "python-daemon"])
+@pytest.mark.parametrize("how", ["close_range", "dup2", "by hand", "python-daemon"])
 def test_a_program_that_closes_all_descriptors(how: str) -> None:
     if how == "python-daemon":
         pytest.importorskip("daemon")
-    done = run(CLOSES, "close_range" if how == "in place" else how)
-    assert done.stdout.splitlines() == [f"lost: {LOST}", f"fileno: {LOST}", "True True", "True"], (
+    done = run(CLOSES, how)
+    assert done.stdout.splitlines() == [f"fileno: {LOST}", f"lost: {LOST}", "True True", "True"], (
         done.stdout + done.stderr
     )
 
 
 def test_handles_opened_by_a_daemon(tmp_path: Path) -> None:
-    """The number of home becomes a namespace's that the daemon opens."""
+    """A namespace that the daemon opens gets the number that home's descriptor had."""
     with netns.new() as a, netns.new() as b:
         paths = [str(tmp_path / "a"), str(tmp_path / "b")]
         a.pin(paths[0])
@@ -173,7 +174,7 @@ def test_a_child_closes_what_other_threads_were_using(ns: netns.NetNS) -> None:
 
 @pytest.fixture
 def rundir(tmp_path: Path) -> Iterator[Path]:
-    """A run directory whose lock nobody else waits for."""
+    """A run directory of the test's own: no other test waits for its lock."""
     path = tmp_path / "run"
     netns.create("first", rundir=path).close()
     yield path
@@ -181,7 +182,7 @@ def rundir(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_lock_held_by_somebody(rundir: Path) -> None:
-    """Whoever waits gives up, also where a timer interrupts the wait time and again."""
+    """create() gives up after a while, though a timer interrupts its wait again and again."""
 
     def handler(*_: object) -> None:
         assert time.monotonic() < begun + 20
@@ -192,12 +193,14 @@ def test_a_lock_held_by_somebody(rundir: Path) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
         begun = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-        with pytest.raises(
-            netns.KernelError, match=f"held by process {os.getpid()} \\("
-        ) as caught:
-            netns.create("second", rundir=rundir)
-        assert caught.value.path == str(rundir)
-        netns.delete("first", rundir=rundir)
+        with ThreadPoolExecutor(1) as other:
+            deletion = other.submit(netns.delete, "first", rundir=rundir)
+            with pytest.raises(
+                netns.KernelError, match=f"held by process {os.getpid()} \\("
+            ) as caught:
+                netns.create("second", rundir=rundir)
+            assert caught.value.path == str(rundir)
+            deletion.result()  # it goes on without the lock
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
@@ -206,7 +209,7 @@ def test_a_lock_held_by_somebody(rundir: Path) -> None:
 
 
 def test_a_signal_ends_the_wait_for_a_lock(rundir: Path) -> None:
-    """And a wait that was given up takes nothing from the next one's time."""
+    """The handler's exception ends it, and the next wait has its full time again."""
 
     class LateError(Exception):
         pass
@@ -221,7 +224,7 @@ def test_a_signal_ends_the_wait_for_a_lock(rundir: Path) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
         for late in (1.5, 0.8):
             begun = time.monotonic()
-            # More than one: it may come in the instant between two sleeps of the wait.
+            # The timer repeats: one signal may come between two sleeps of the wait.
             signal.setitimer(signal.ITIMER_REAL, late, 0.1)
             with pytest.raises(LateError):
                 netns.create("second", rundir=rundir)
@@ -307,7 +310,7 @@ def test_a_guard_left_by_another_thread(ns: netns.NetNS, how: str) -> None:
 
 
 def test_a_second_recall_hides_nothing(ns: netns.NetNS) -> None:
-    """The second is of a guard that was void before."""
+    """Another thread leaves two guards of this one; the second was void already."""
 
     def body() -> None:
         home = here()
@@ -326,22 +329,13 @@ def test_a_second_recall_hides_nothing(ns: netns.NetNS) -> None:
     checked_on_a_thread(body)
 
 
-def test_a_guard_in_a_variable_goes_home_when_dropped(ns: netns.NetNS) -> None:
-    home = here()
-    guard = ns.enter()
-    guard.__enter__()
-    assert here() == link(ns)
-    del guard
-    assert here() == home
-
-
 @pytest.mark.skipif(
     sys.version_info < (3, 10), reason="3.9 may call a handler before __exit__ has begun"
 )
 def test_a_signal_between_enter_and_the_block(
     ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CPython 3.14 calls its handler there; on others its own __enter__ shows the place."""
+    """CPython 3.14 calls handlers there; with its __enter__, older ones do as well."""
     monkeypatch.setattr(Guard, "__enter__", enter_and_look)
 
     def handler(*_: object) -> None:
@@ -349,10 +343,10 @@ def test_a_signal_between_enter_and_the_block(
 
     home, old = here(), signal.signal(signal.SIGALRM, handler)
     interrupts = 0
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     gc.disable()
     try:
-        while time.monotonic() < deadline:
+        while interrupts < 1000 and time.monotonic() < deadline:
             guard = ns.enter()
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0005))
@@ -381,7 +375,7 @@ def test_entered_twice_is_not_left(ns: netns.NetNS) -> None:
 # Threads
 
 
-def test_no_name_among_mounts_of_ones_own(ns: netns.NetNS, name: str) -> None:
+def test_a_thread_with_mounts_of_its_own_makes_no_name(ns: netns.NetNS, name: str) -> None:
     def body() -> None:
         lib.netns_setup_exec(ffi.NULL, ffi.NULL, 0, ffi.NULL)
         with pytest.raises(netns.KernelError, match="no other would see the name"):
@@ -433,7 +427,7 @@ with netns.new() as ns, ns.enter():
 
 
 class Interrupting:
-    """Its look-ups end in something else than AttributeError."""
+    """Looking up an attribute raises the error once, then AttributeError."""
 
     def __init__(self, error: BaseException) -> None:
         self.error: BaseException | None = error
@@ -448,10 +442,10 @@ class Interrupting:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), RecursionError()])
 def test_nothing_but_attribute_errors_is_swallowed(ns: netns.NetNS, error: BaseException) -> None:
-    with pytest.raises(type(error)):
-        ns.do(Interrupting(error))
-    with pytest.raises(type(error)):
-        netns.from_socket(Interrupting(error))  # type: ignore[arg-type]
+    calls: tuple[Callable[[Any], object], ...] = (ns.do, ns.do_in_thread, netns.from_socket)
+    for call in calls:
+        with pytest.raises(type(error)):
+            call(Interrupting(error))
 
 
 def test_deep_bodies_in_a_small_stack() -> None:
@@ -481,18 +475,16 @@ thread.join()
     assert done.stdout.split()[1] == "RecursionError"
 
 
-def test_the_environment_changes_meanwhile() -> None:
+def test_the_environment_changes_during_a_call() -> None:
     done = run(
         """
 import os, sys, threading, time, netns
 stop = False
 def change():
     i = 0
-    while not stop:
+    while not stop:  # the environment gets so large that it moves, and reading it takes long
         i += 1
-        os.environ[f"X{i % 3000}"] = "x" * (i % 50)
-        if i % 7 == 0:
-            os.environ.pop(f"X{i % 3000}", None)
+        os.environ[f"X{i}"] = ""
 thread = threading.Thread(target=change)
 thread.start()
 sys.setswitchinterval(1e-5)
@@ -526,7 +518,7 @@ def test_a_finalizer_runs_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_directory_that_is_not_to_be_used() -> None:
-    """That it is not used, tests/c/test_truth.c shows: here is what the error says."""
+    """The error says why. tests/c/test_truth.c shows that the directory is not used."""
     step = lib.NETNS_STEP_OPEN_RUNDIR
     error = from_native(errno.EPERM, step, b"NETNS_RUN_DIR")
     assert isinstance(error, netns.NotPermittedError)
