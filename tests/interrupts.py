@@ -317,11 +317,11 @@ def main(interrupts: float = 2000, seconds: float = 15) -> int:
         operations.made_ahead.take().close()
     operations.made_ahead.__exit__()
     netns.create("seen").close()
-    told = next(operations.changes) == ("appeared", "seen")
+    reported = next(operations.changes) == ("appeared", "seen")
     netns.delete(*netns.names())
     unshare_run_directory(RUN)
     os.rmdir(RUN)
-    return sum(totals[column] for column in wrong) + (not told)
+    return sum(totals[column] for column in wrong) + (not reported)
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ class Paced(contestants.Contestant):
 
 
 @pytest.mark.parametrize("key", limits.LIMITS)
-def test_a_call_that_became_slower_is_told(
+def test_a_call_that_became_slower_is_reported(
     key: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     limit = limits.LIMITS[key]

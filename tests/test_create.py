@@ -235,12 +235,6 @@ def test_leftovers_are_no_namespaces(name: str) -> None:
     assert nsfs_mounts().count(str(RUN / name)) == 1
 
 
-def test_leftovers_can_be_deleted(name: str) -> None:
-    leave_behind(name, 0o000)
-    netns.delete(name)
-    assert not (RUN / name).exists()
-
-
 def test_concurrent_creators_have_one_winner(name: str) -> None:
     workers = 16
 

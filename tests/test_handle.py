@@ -183,18 +183,6 @@ def test_a_network_namespace_is_one(name: str) -> None:
         assert netns.is_netns(target)
 
 
-def test_a_name_is_followed_as_a_link(name: str) -> None:
-    netns.create(name).close()
-    try:
-        Path(f"/run/netns/{name}-link").symlink_to("/proc/self/ns/net")
-        with netns.open(f"{name}-link") as ns, netns.current() as home:
-            assert ns == home
-            assert (ns.name, ns.path) == (f"{name}-link", f"/run/netns/{name}-link")
-        assert netns.is_netns(f"/run/netns/{name}-link")
-    finally:
-        Path(f"/run/netns/{name}-link").unlink()
-
-
 @pytest.mark.parametrize(
     ("value", "error"),
     [

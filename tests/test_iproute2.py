@@ -115,8 +115,8 @@ def test_concurrent_deleters_of_both_kinds(name: str) -> None:
             subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
             for command in (ours, theirs, ours, theirs)
         ]
-        told = [process.communicate()[1] for process in processes]
+        errors = [process.communicate()[1] for process in processes]
         assert sorted(process.returncode == 0 for process in processes) == [False] * 3 + [True]
-        assert all("No such file" in text for text in told if text)
+        assert all("No such file" in text for text in errors if text)
         assert nsfs_mounts().count(str(RUN / target)) == 0
         assert not (RUN / target).exists()

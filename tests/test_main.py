@@ -50,7 +50,7 @@ def parsed(*args: str) -> Any:
 def ip(*args: str) -> str:
     if IP is None:
         pytest.skip("iproute2 (ip) is not installed")
-    done = subprocess.run([IP, *args], capture_output=True, text=True)
+    done = subprocess.run([IP, *args], capture_output=True, text=True, errors="surrogateescape")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -608,36 +608,6 @@ def test_demo_where_links_may_not_be_added() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("netns: no link can be added here: (1, ")
-
-
-def test_demo_without_what_it_needs() -> None:
-    script = """
-import sys
-sys.modules["pyroute2"] = None
-from netns._cli import main
-sys.exit(main())
-"""
-    command = [sys.executable, "-c", script, "demo"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "netns: the demo needs pyroute2: python3 -m pip install 'pynetns[demo]'\n"
-    )
-
-
-def test_list_of_names_that_are_not_text(name: str) -> None:
-    odd = f"{name}-\udcff"
-    netns.create(odd).close()
-    try:
-        run = subprocess.run(
-            [sys.executable, "-m", "netns", "list"],
-            capture_output=True,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        )
-        assert run.returncode == 0, run.stderr
-        assert os.fsencode(odd) in run.stdout.splitlines()
-    finally:
-        netns.delete(odd)
 
 
 def listed_inside(rundir: Path, *around: str, **options: Any) -> list[str]:

@@ -124,9 +124,9 @@ resource.setrlimit(resource.RLIMIT_AS, (1 << 20, before[1]))
 try:
     pool.__enter__()
 except RuntimeError as error:
-    told = error
+    refused = error
 resource.setrlimit(resource.RLIMIT_AS, before)
-print(told)
+print(refused)
 try:
     pool.take()
 except netns.ClosedError:
@@ -217,17 +217,19 @@ def test_an_interrupt_while_it_ends() -> None:
     def interrupt(*_: object) -> None:
         raise InterruptedError
 
-    def take_until_it_ends(pool: netns.Pool, told: SimpleQueue[object]) -> None:
+    def take_until_it_ends(pool: netns.Pool, ended: SimpleQueue[object]) -> None:
         try:
             while True:
                 pool.take().close()
         except netns.ClosedError as error:
-            told.put(error)
+            ended.put(error)
 
-    def be_interrupted(told: SimpleQueue[object]) -> None:
+    def be_interrupted(ended: SimpleQueue[object]) -> None:
         with netns.pool(1) as pool:
             for _ in range(3):
-                threading.Thread(target=take_until_it_ends, args=(pool, told), daemon=True).start()
+                threading.Thread(
+                    target=take_until_it_ends, args=(pool, ended), daemon=True
+                ).start()
             signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
         while True:  # not signal.pause(): the signal may come before it begins
             pass
@@ -235,12 +237,12 @@ def test_an_interrupt_while_it_ends() -> None:
     old = signal.signal(signal.SIGALRM, interrupt)
     try:
         for _ in range(30):
-            told: SimpleQueue[object] = SimpleQueue()
+            ended: SimpleQueue[object] = SimpleQueue()
             with pytest.raises(InterruptedError) as caught:
-                be_interrupted(told)
+                be_interrupted(ended)
             hits += any(entry.name == "__exit__" for entry in caught.traceback)
             for _ in range(3):
-                told.get(timeout=30)
+                ended.get(timeout=30)
     finally:
         signal.signal(signal.SIGALRM, old)
     assert hits

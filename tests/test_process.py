@@ -364,7 +364,7 @@ def look_up(*_: object) -> str:
 
 
 def test_names_are_looked_up_inside(named: netns.NetNS, server: NameServer) -> None:
-    """By the namespace's own resolv.conf: on threads, by executors, under asyncio."""
+    """Threads, executors and asyncio use the namespace's own resolv.conf."""
     mounts = mount_namespace()
     assert named.do_in_thread(look_up) == "192.0.2.7"
     with named.executor(1) as pool:

@@ -433,7 +433,7 @@ static void test_lock_and_forks(void)
 	}
 	ok(i == FORKS, "lock: %d children, each forked while names are made",
 	   i);
-	/* Not those of before the last fork. */
+	/* The names that were made before the last fork do not count. */
 	while (sem_trywait(&churn.made) == 0)
 		continue;
 	while (made < 3 && is_made(&churn))

@@ -233,7 +233,7 @@ echo "@@ done"
 
 
 def usr(path: str) -> str:
-    """Where the folders of / are links into /usr."""
+    """The path below /usr, as the folders of / are links into it."""
     first = path.split("/")[1]
     return f"/usr{path}" if first in ("bin", "sbin", "lib", "lib64") else path
 
@@ -248,7 +248,7 @@ def copy_python(folder: Path, root: Path) -> None:
 
 
 def size_of(root: Path) -> int:
-    """In MiB."""
+    """The size of a folder, in MiB."""
     command = ["du", "-sm", "--apparent-size", str(root)]
     return int(subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.split()[0])
 
