@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from errno import EINTR
 
-from ._call import allocate, call, directories, directory, encode, encode_name, ffi, lib, native
+from ._call import (
+    SLASH,
+    allocate,
+    call,
+    decode,
+    directories,
+    directory,
+    encode,
+    encode_name,
+    ffi,
+    lib,
+    native,
+)
 from ._errors import Error, ExistsError, NotFoundError, from_native
-from ._handle import NetNS, from_pid, name_and_path, open, open_name, opened
+from ._handle import NetNS, from_pid, open, open_name, opened
 from ._lazy import _types as t
 
 
@@ -99,7 +111,7 @@ def attach(name: str, pid: int, *, rundir: t.Optional[t.Directory] = None) -> Ne
     ns = from_pid(pid)
     try:
         call(lib.netns_pin, native(ns), where, encoded)
-        ns._name, ns._path = name_and_path(where, encoded)
+        ns._name, ns._where = decode(encoded), decode(where)
     except BaseException:
         ns.close()
         raise
@@ -137,7 +149,7 @@ def delete(*targets: t.Target, rundir: t.Optional[t.Directory] = None) -> None:
         missing = [
             target
             for target, error in failed.items()
-            if b"/" not in target and isinstance(error, NotFoundError)
+            if SLASH not in target and isinstance(error, NotFoundError)
         ]
         for target in missing:
             del failed[target]

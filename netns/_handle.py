@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from errno import ENOTTY
-from os import fsdecode
 from sys import modules
 
-from ._call import call, directories, directory, encode, ffi, lib, native, number, slot
+from ._call import (
+    SLASH,
+    call,
+    decode,
+    directories,
+    directory,
+    encode,
+    ffi,
+    lib,
+    native,
+    number,
+    slot,
+)
 from ._errors import KernelError, NotFoundError, NotPermittedError, closed, wrong_type
 from ._lazy import Lazy
 from ._lazy import _types as t
@@ -417,7 +428,9 @@ class NetNS(Handle):
     @property
     def path(self) -> t.Optional[str]:
         """The path it was opened or created by, or None."""
-        return self._path
+        if self._name is None or self._where is None:
+            return self._where
+        return f"{self._where.rstrip('/')}/{self._name}"
 
     @property
     def name(self) -> t.Optional[str]:
@@ -498,7 +511,7 @@ class NetNS(Handle):
         return hash((self.dev, self.ino))
 
     def __repr__(self) -> str:
-        label = self._name or self._path
+        label = self._name or self.path
         return (
             f"<{'closed ' if self.closed else ''}NetNS"
             f"{f' {label!r}' if label else ''} net:[{self.ino}]>"
@@ -533,7 +546,7 @@ class NetNS(Handle):
 
     def _duplicate(self) -> NetNS:
         """Another handle on the same namespace, safe beside a close() of this one."""
-        return opened(lib.netns_dup, native(self), name=self._name, path=self._path)
+        return opened(lib.netns_dup, native(self), name=self._name, where=self._where)
 
     @property
     def closed(self) -> bool:
@@ -566,26 +579,22 @@ def opened(
     function: t.Callable[..., int],
     *args: t.Any,
     name: t.Optional[str] = None,
-    path: t.Optional[str] = None,
+    where: t.Optional[str] = None,
 ) -> NetNS:
-    """A handle that a native function fills. It exists first, so nothing can be lost."""
+    """A handle that a native function fills. It exists first, so nothing can be lost.
+
+    Args:
+        where: the path it is opened by or, of a name, the run directory.
+    """
     ns: NetNS = _new(NetNS)
-    if path is not None:
-        ns._name, ns._path = name, path
+    ns._name, ns._where = name, where
     call(function, *args, slot(ns))
     return ns
 
 
-def name_and_path(where: bytes, name: bytes) -> tuple[str, str]:
-    """The name and path that a handle shows, of a name in the run directory `where`."""
-    text = fsdecode(name)
-    return text, f"{fsdecode(where).rstrip('/')}/{text}"
-
-
 def open_name(function: t.Callable[..., int], where: bytes, encoded: bytes) -> NetNS:
     """A handle that a native function opens by a name in the run directory `where`."""
-    name, path = name_and_path(where, encoded)
-    return opened(function, where, encoded, name=name, path=path)
+    return opened(function, where, encoded, name=decode(encoded), where=decode(where))
 
 
 def current() -> NetNS:
@@ -634,8 +643,8 @@ def open(target: t.Target, *, rundir: t.Optional[t.Directory] = None) -> NetNS:
     Since: Linux 4.9. Source: ioctl_ns(2), ip-netns(8).
     """
     encoded = encode(target)
-    if b"/" in encoded:
-        return opened(lib.netns_open, ffi.NULL, encoded, path=fsdecode(encoded))
+    if SLASH in encoded:
+        return opened(lib.netns_open, ffi.NULL, encoded, where=decode(encoded))
     where, *others = directories(rundir)
     try:
         return open_name(lib.netns_open, where, encoded)
@@ -665,8 +674,8 @@ def from_pid(pid: int) -> NetNS:
     Thread: any. Privilege: PTRACE_MODE_READ over it (CAP_SYS_PTRACE).
     Since: Linux 4.9. Source: proc_pid_ns(5), ptrace(2).
     """
-    path = f"/proc/{number(pid, 'a pid', 1)}/ns/net"
-    return opened(lib.netns_from_pid, pid, path=path)
+    where = f"/proc/{number(pid, 'a pid', 1)}/ns/net"
+    return opened(lib.netns_from_pid, pid, where=where)
 
 
 def from_thread(tid: int, pid: t.Optional[int] = None) -> NetNS:
@@ -691,8 +700,8 @@ def from_thread(tid: int, pid: t.Optional[int] = None) -> NetNS:
     number(tid, "a thread id", 1)
     if pid is not None:
         number(pid, "a pid", 1)
-    path = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
-    return opened(lib.netns_from_thread, pid or 0, tid, path=path)
+    where = f"/proc/{pid or 'self'}/task/{tid}/ns/net"
+    return opened(lib.netns_from_thread, pid or 0, tid, where=where)
 
 
 def from_fd(fd: int) -> NetNS:

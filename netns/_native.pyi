@@ -40,7 +40,7 @@ class Handle:
     _address: int
     _borrowed: bool
     _name: str | None
-    _path: str | None
+    _where: str | None
     def _close(self) -> None: ...
 
 class Tour:

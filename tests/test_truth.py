@@ -511,6 +511,8 @@ def test_a_finalizer_runs_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netns.NetNS, "__repr__", spy)
     with pytest.warns(ResourceWarning, match=r"unclosed <NetNS net:\[\d+\]>"):
         netns.current()
+    with pytest.warns(ResourceWarning, match=r"unclosed <NetNS '/proc/self/ns/net' net:\[\d+\]>"):
+        netns.open("/proc/self/ns/net")
     assert not calls
 
 

@@ -22,14 +22,6 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* Another directory than the one that is set would be a surprise. */
-static bool is_ignored(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && *value && !secure_getenv(name);
-}
-
 static bool is_own_file(const char *path)
 {
 	struct stat st;
@@ -39,13 +31,14 @@ static bool is_own_file(const char *path)
 
 int netns_rundir(char *buf, size_t size)
 {
-	const char *set = environment("NETNS_RUN_DIR");
+	const char *set = getenv("NETNS_RUN_DIR");
 	const char *user = environment("XDG_RUNTIME_DIR");
 	int length;
 
-	if (is_ignored("NETNS_RUN_DIR"))
+	/* Another directory than the one that is set would be a surprise. */
+	if (set && *set && !environment("NETNS_RUN_DIR"))
 		return -EPERM;
-	if (set)
+	if (set && *set)
 		length = snprintf(buf, size, "%s", set);
 	else if (user && !is_own_file("/var/run"))
 		length = snprintf(buf, size, "%s/netns", user);

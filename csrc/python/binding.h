@@ -43,8 +43,9 @@ PyObject *netns__py_raise_wrong_type(PyObject *value);
 
 struct handle {
 	PyObject_HEAD struct netns *ns;
-	PyObject *name, *path; /* how it was opened, or NULL */
-	char is_borrowed;      /* the library's own: its user can't close it */
+	PyObject *name;	  /* or NULL */
+	PyObject *where;  /* the name's run directory, or a path; or NULL */
+	char is_borrowed; /* the library's own: its user can't close it */
 };
 
 extern PyTypeObject *netns__py_handle_type;

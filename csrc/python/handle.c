@@ -11,13 +11,19 @@
 PyTypeObject *netns__py_handle_type;
 static PyObject *host_key;
 
+static bool is_set(PyObject *member)
+{
+	return member && member != Py_None;
+}
+
 /* As __repr__, which is Python's: an interrupt in it would be lost here. */
 static int warn_unclosed(struct handle *self)
 {
-	PyObject *label = self->name ? self->name : self->path;
+	PyObject *label = is_set(self->name) ? self->name : self->where;
 	unsigned long long ino = netns_ino(self->ns);
 
-	return label ? PyErr_ResourceWarning((PyObject *)self, 1,
+	return is_set(label)
+		     ? PyErr_ResourceWarning((PyObject *)self, 1,
 					     "unclosed <NetNS %R net:[%llu]>",
 					     label, ino)
 		     : PyErr_ResourceWarning((PyObject *)self, 1,
@@ -54,7 +60,7 @@ static void handle_dealloc(PyObject *obj)
 		Py_END_ALLOW_THREADS
 	}
 	Py_XDECREF(self->name);
-	Py_XDECREF(self->path);
+	Py_XDECREF(self->where);
 	netns__py_free(obj);
 }
 
@@ -89,7 +95,7 @@ static PyMethodDef handle_methods[] = {
 
 static PyMemberDef handle_members[] = {
 	{ "_name", T_OBJECT, offsetof(struct handle, name), 0, NULL },
-	{ "_path", T_OBJECT, offsetof(struct handle, path), 0, NULL },
+	{ "_where", T_OBJECT, offsetof(struct handle, where), 0, NULL },
 	{ "_borrowed", T_BOOL, offsetof(struct handle, is_borrowed), 0, NULL },
 	{ NULL, 0, 0, 0, NULL },
 };
