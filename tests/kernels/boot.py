@@ -100,13 +100,13 @@ def c_programs(machine: Machine, into: Path) -> None:
     names = [path.stem for path in sorted((CSRC.parent / "tests/c").glob("test_*.c"))]
     programs = [str((build / "tests" / name).relative_to(CSRC)) for name in names]
     make = ["make", "-s", "-C", str(CSRC), f"VARIANT={variant}", f"CC={cc}"]
-    make.append(f"CFLAGS=-DSECONDS={EACH - 10}")  # that a program gives itself
+    make.append(f"CFLAGS=-DSECONDS={EACH - 10}")  # after which its own alarm ends a program
     run([*make, f"AR={machine.triple}ar", *programs, f"build/{variant}/libnetns.so"])
     into.mkdir(parents=True)
     run([cc, "-Wall", "-Wextra", "-O2", "-o", str(into / "probe"), str(HERE / "probe.c")])
     for name in names:
         shutil.copy2(build / "tests" / name, into)
-    # Where test_embed looks for it: in the folder above its own.
+    # test_embed looks for it in the folder above its own.
     shutil.copy2(build / "libnetns.so", into.parent)
 
 
