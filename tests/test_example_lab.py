@@ -326,13 +326,64 @@ def turn(home: netns.NetNS, state: str) -> None:
         route.link("set", index=index, state=state)
 
 
-def test_a_gateway_that_nobody_reaches(plan: Path) -> None:
+def test_a_busy_link_keeps_nobody_waiting(ns: netns.NetNS, tmp_path: Path) -> None:
+    """A turn writes so many packets at most; the rest is there at the end."""
+
+    def load(home: netns.NetNS) -> None:
+        with IPRoute() as route:
+            route.link("set", index=1, state="up")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            for number in range(50):
+                sender.sendto(b"potato %03d" % number, ("127.0.0.1", 9))
+
+    path = tmp_path / "lo.pcap"
+    capture = topology.Capture(ns, "lo", path)
+    try:
+        ns.do(load)
+        capture.read()
+        assert path.read_bytes().count(b"potato 0") <= topology.AT_A_TURN
+    finally:
+        capture.close()
+    assert b"potato 049" in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("section", "node", "settings", "said"),
+    [
+        (
+            "hosts",
+            "web",
+            {"gateways": ["10.77.0.1"]},
+            "hosts.web: default by 10.77.0.1: Network is unreachable",
+        ),
+        (
+            "links",
+            0,
+            {"between": {"web": ["10.1.0.2/24", "10.1.0.2/24"], "gate": []}},
+            "links[0].between.web: 10.1.0.2/24: File exists",
+        ),
+        (
+            "links",
+            0,
+            {"between": {"web": ["ff02::1/64"], "gate": []}},
+            "links[0].between.web: ff02::1/64: Cannot assign requested address",
+        ),
+    ],
+)
+def test_what_the_kernel_refuses(
+    plan: Path, section: str, node: str | int, settings: dict[str, object], said: str
+) -> None:
     routed = json.loads(plan.read_text())
-    routed["hosts"]["web"]["gateways"] = ["10.77.0.1"]
+    routed[section][node] = settings
     plan.write_text(json.dumps(routed))
     done = told("up", plan)
-    said = "topology: hosts.web: default by 10.77.0.1: Network is unreachable\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"topology: {said}\n")
+
+
+def test_a_key_that_is_there_twice(plan: Path) -> None:
+    plan.write_text('{"hosts": {"a": {}, "b": {}, "a": {}}}')
+    with pytest.raises(lab.LabError, match="'a' is there twice"):
+        topology.read(plan)
 
 
 def left_is_in(plan: Path, pid: int) -> bool:

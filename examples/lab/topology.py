@@ -38,6 +38,7 @@ import netns
 from lab import LabError, Shape, delay, loss, rate
 
 ETH_P_ALL = 3
+AT_A_TURN = 64  # packets of one link, before whoever asks the holder is heard
 CREDENTIALS = struct.Struct("=iII")  # ucred: pid, uid, gid
 PACKET = struct.Struct("=IIII")  # seconds, nanoseconds, and the length, cut and whole
 CAPTURE = struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 1 << 16, 1)  # Ethernet
@@ -87,11 +88,21 @@ def texts(told: Any, where: str) -> list[str]:
 
 @contextlib.contextmanager
 def at(where: str) -> Iterator[None]:
-    """What is wrong in a value is said with its place in the file."""
+    """What is wrong in a value, or refused by the kernel, is said with its place in the file."""
     try:
         yield
+    except NetlinkError as error:
+        raise LabError(f"{where}: {os.strerror(error.code)}") from None
     except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
         raise LabError(f"{where}: {error}") from None
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return told
 
 
 def read(path: Path) -> Topology:
@@ -101,7 +112,7 @@ def read(path: Path) -> Topology:
         LabError: it can't be read, or what is wrong and where.
     """
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(), object_pairs_hook=without_doubles)
     except (OSError, ValueError) as error:
         raise LabError(f"{path}: {error}") from None
     told = part(told, "the file", "name", "hosts", "routers", "switches", "links")
@@ -180,13 +191,17 @@ class Lab:
                     self.pinned.append(topology.pin(name))
                 else:
                     self.spaces[name] = netns.new()
-                self.spaces[name].do(prepare, node)
-            for link in topology.links:
+                with at(name):
+                    self.spaces[name].do(prepare, node)
+            for number, link in enumerate(topology.links):
                 near, far = link.ends
-                self.spaces[near[0]].do(lay, near[1], far[1], self.spaces[far[0]])
+                with at(f"links[{number}]"):
+                    self.spaces[near[0]].do(lay, near[1], far[1], self.spaces[far[0]])
                 for name, device, addresses in link.ends:
                     switched = topology.nodes[name].kind == "switch"
-                    self.spaces[name].do(configure, device, addresses, link.shape, switched)
+                    ns, where = self.spaces[name], f"links[{number}].between.{name}"
+                    with at(where):
+                        ns.do(configure, device, addresses, link.shape, switched, where)
             for name, node in topology.nodes.items():
                 if node.gateways or node.routes:
                     self.spaces[name].do(add_routes, name, node)
@@ -244,7 +259,12 @@ def lay(home: netns.NetNS, device: str, peer: str, other: netns.NetNS) -> None:
 
 
 def configure(
-    home: netns.NetNS, device: str, addresses: Sequence[str], shape: Shape, switched: bool
+    home: netns.NetNS,
+    device: str,
+    addresses: Sequence[str],
+    shape: Shape,
+    switched: bool,
+    where: str,
 ) -> None:
     with IPRoute() as route:
         (index,) = route.link_lookup(ifname=device)
@@ -254,7 +274,8 @@ def configure(
         for address in addresses:
             interface = ipaddress.ip_interface(address)
             length = interface.network.prefixlen
-            route.addr("add", index=index, address=str(interface.ip), prefixlen=length)
+            with at(f"{where}: {address}"):
+                route.addr("add", index=index, address=str(interface.ip), prefixlen=length)
         shape.apply(route, index)
         route.link("set", index=index, state="up")
 
@@ -266,12 +287,8 @@ def add_routes(home: netns.NetNS, name: str, node: Node) -> None:
             *(("default", gateway) for gateway in node.gateways),
         ]:
             family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-            try:
+            with at(f"{node.kind}s.{name}: {network} by {gateway}"):
                 route.route("add", dst=network, gateway=gateway, family=family)
-            except NetlinkError as error:
-                reason = os.strerror(error.code)
-                where = f"{node.kind}s.{name}: {network} by {gateway}"
-                raise LabError(f"{where}: {reason}") from None
 
 
 class Capture:
@@ -293,9 +310,9 @@ class Capture:
             self.file.close()
             raise
 
-    def read(self) -> None:
+    def read(self, packets: int = AT_A_TURN) -> None:
         with contextlib.suppress(BlockingIOError):
-            while True:
+            for _ in range(packets):
                 try:
                     packet = self.socket.recv(1 << 16)
                 except OSError as error:
@@ -304,10 +321,10 @@ class Capture:
                     continue  # told once when the device goes down, which may come up again
                 now = divmod(time.time_ns(), 10**9)
                 self.file.write(PACKET.pack(*now, len(packet), len(packet)) + packet)
-                self.file.flush()
+        self.file.flush()
 
     def close(self) -> None:
-        self.read()
+        self.read(1 << 12)  # what waits, and not what else a busy link has
         self.socket.close()
         self.file.close()
 
