@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import inspect
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from ._errors import closed, wrong_type
@@ -39,21 +39,16 @@ _shared: WeakValueDictionary[tuple[int, int, t.Optional[str]], NetNS] = WeakValu
 
 def check_coroutine_function(fn: t.Callable[..., object]) -> None:
     inner = fn
-    while isinstance(inner, functools.partial):
+    while isinstance(inner, partial):
         inner = inner.func
-    if not (
-        inspect.iscoroutinefunction(inner)
-        or inspect.iscoroutinefunction(getattr(inner, "__call__", None))  # noqa: B004
-    ):
+    call = getattr(inner, "__call__", None)  # noqa: B004
+    if not (inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call)):
         raise wrong_type("do_async() takes a coroutine function (async def); do() others", fn)
 
 
 async def run(
-    ns: NetNS,
-    fn: t.Callable[..., t.Coroutine[t.Any, t.Any, t.T]],
-    args: tuple[t.Any, ...],
-    kwargs: dict[str, t.Any],
-) -> t.T:
+    ns: NetNS, fn: t.Callable[..., t.Any], args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+) -> t.Any:
     async with guard(ns) as host:
         return await fn(host, *args, **kwargs)
 
@@ -64,26 +59,25 @@ def begin(ns: NetNS) -> tuple[ContextVar[t.Optional[NetNS]], NetNS]:
     Raises what entering would raise, in the task and before anything has changed.
     """
     loop = asyncio._get_running_loop()
-    if loop is None or asyncio.current_task(loop) is None:
-        raise _cannot_follow(loop)
     inside = _duplicate(ns)
     with guard(inside) as host:
         pass
-    if loop not in _homes:
-        _follow(loop, host)
-    elif INSIDE.get() is None:
+    try:
+        if loop is None or asyncio.current_task(loop) is None:
+            raise TypeError("no task")
+        if loop not in _homes:
+            _follow(loop)
+    except (AttributeError, TypeError):
+        raise wrong_type(
+            "async with NetNS.enter(), and do_async(), are for tasks of an asyncio event loop "
+            "whose methods can be replaced (not for trio's)",
+            loop,
+        ) from None
+    if loop not in _homes or INSIDE.get() is None:
         _homes[loop] = host  # each time: the loop may run on another thread than before
     if not isinstance(sys.get_asyncgen_hooks().finalizer, _Finalizer):
         _follow_generators(loop)
     return INSIDE, inside
-
-
-def _cannot_follow(loop: object) -> Exception:
-    return wrong_type(
-        "async with NetNS.enter(), and do_async(), are for tasks of an asyncio event loop "
-        "whose methods can be replaced (not for trio's)",
-        loop,
-    )
 
 
 def _duplicate(ns: NetNS) -> NetNS:
@@ -99,24 +93,35 @@ def _duplicate(ns: NetNS) -> NetNS:
     return found
 
 
-def _follow(loop: t.Any, home: NetNS) -> None:
-    """Replaces methods of the loop, as few as will do: each attribute makes it slower."""
-    timer = copy_context, Context
-    own = asyncio.BaseEventLoop
-    try:
-        _replace(loop, "call_soon", 0, None, None)
-        _replace(loop, "call_soon_threadsafe", 0, None, None)
-        _replace(loop, "call_at", 1, *timer)
-        if type(loop).call_later is not own.call_later:  # which is by call_at()
-            _replace(loop, "call_later", 1, *timer)
-        if type(loop).getaddrinfo is not own.getaddrinfo:  # which is by run_in_executor()
-            _follow_names(loop)
-        loop.run_in_executor = functools.partial(
-            _run_in_executor, *_method(loop, "run_in_executor")
-        )
-        _homes[loop] = home
-    except (AttributeError, TypeError):
-        raise _cannot_follow(loop) from None
+class _StandIn(partial):  # type: ignore[type-arg]
+    """call_inside(ns, callback, ...) in place of a callback; asyncio shows it as that."""
+
+    __slots__ = ()
+
+
+def _follow(loop: t.Any) -> None:
+    """Replaces methods of the loop, as few as will do.
+
+    CPython 3.13's own loops have 26 attributes, and with 30 every use of one would be
+    slower; so there they get three.
+    """
+
+    def are_asyncios(*names: str) -> bool:
+        return all(getattr(type(loop), n) is getattr(asyncio.BaseEventLoop, n) for n in names)
+
+    soon, timers = {"call_soon": 0, "call_soon_threadsafe": 0}, ["call_at", "call_later"]
+    if are_asyncios(*soon):
+        soon = {"_call_soon": 2}  # of both; it takes the callback, arguments and context
+    if are_asyncios(*timers):
+        timers = ["call_at"]  # which call_later() calls
+    for name, context_at in soon.items():
+        own = _method(loop, name)
+        setattr(loop, name, schedule(INSIDE, *own, context_at, _StandIn, call_inside))
+    for name in timers:
+        setattr(loop, name, partial(_call_at, _own(loop, name)))
+    loop.run_in_executor = partial(_run_in_executor, _own(loop, "run_in_executor"))
+    if not are_asyncios("getaddrinfo", "getnameinfo"):  # which are by run_in_executor()
+        _follow_names(loop)
 
 
 def _method(loop: t.Any, name: str) -> tuple[t.Callable[..., t.Any], t.Optional[ref[t.Any]]]:
@@ -127,35 +132,35 @@ def _method(loop: t.Any, name: str) -> tuple[t.Callable[..., t.Any], t.Optional[
     return getattr(method, "__func__", None) or getattr(type(loop), name), ref(loop)
 
 
-def _replace(loop: t.Any, name: str, position: int, *timer: t.Any) -> None:
-    method = _method(loop, name)
-    setattr(loop, name, schedule(INSIDE, *method, position, call_inside, *timer))
+def _own(loop: t.Any, name: str) -> t.Callable[..., t.Any]:
+    method, alive = _method(loop, name)
+    return method if alive is None else lambda *args, **kw: method(alive(), *args, **kw)
 
 
-def _run_in_executor(
-    run: t.Callable[..., t.Any],
-    loop: t.Optional[t.Callable[[], t.Any]],
-    executor: t.Any,
-    func: t.Callable[..., t.Any],
-    *args: t.Any,
-) -> t.Any:
-    first = () if loop is None else (loop(),)
+def _call_at(own: t.Any, when: float, fn: t.Any, *args: t.Any, context: t.Any = None) -> t.Any:
+    ns = INSIDE.get() if context is None else context.get(INSIDE)
+    if ns is None or isinstance(fn, _StandIn):
+        return own(when, fn, *args, context=context)
+    # asyncio keeps a cancelled timer, and its context, until it would have been due; but
+    # not its callback.
+    run = (context or copy_context()).run  # one that names a namespace is not empty
+    return own(when, _StandIn(call_inside, ns, run, fn), *args, context=Context())
+
+
+def _run_in_executor(own: t.Any, executor: t.Any, func: t.Any, *args: t.Any) -> t.Any:
     ns = INSIDE.get()
     follows = executor is None or isinstance(executor, ThreadPoolExecutor)
     if ns is None or not follows or isinstance(executor, Executor):
-        return run(*first, executor, func, *args)
+        return own(executor, func, *args)
     # A worker is born where the thread is that submits.
     with guard(_homes[asyncio.get_running_loop()]):
-        return run(*first, executor, _run_job, ns, func, *args)
+        return own(executor, _run_job, ns, func, *args)
 
 
-def _run_job(ns: NetNS, func: t.Callable[..., t.T], *args: t.Any) -> t.T:
+def _run_job(ns: NetNS, func: t.Callable[..., t.Any], *args: t.Any) -> t.Any:
     token = INSIDE.set(ns)  # for what the job sends back to the loop
     try:
-        if has_files(ns):
-            return run_in_thread(ns, func, args, {})
-        result: t.T = call_inside(ns, func, *args)
-        return result
+        return run_in_thread(ns, func, args, {}) if has_files(ns) else call_inside(ns, func, *args)
     finally:
         INSIDE.reset(token)
 
@@ -172,19 +177,13 @@ def _follow_names(loop: t.Any) -> None:
         "getnameinfo": lambda address, flags=0: socket.getnameinfo(address, flags),
     }
     for name, look_up in look_ups.items():
-        setattr(loop, name, functools.partial(_look_up, *_method(loop, name), look_up))
+        setattr(loop, name, partial(_look_up, _own(loop, name), look_up))
 
 
-async def _look_up(
-    own: t.Callable[..., t.Any],
-    loop: t.Optional[t.Callable[[], t.Any]],
-    look_up: t.Callable[..., t.Any],
-    *args: t.Any,
-    **kwargs: t.Any,
-) -> t.Any:
+async def _look_up(own: t.Any, look_up: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
     if INSIDE.get() is None:
-        return await own(*(() if loop is None else (loop(),)), *args, **kwargs)
-    job = functools.partial(look_up, *args, **kwargs)
+        return await own(*args, **kwargs)
+    job = partial(look_up, *args, **kwargs)
     return await asyncio.get_running_loop().run_in_executor(None, job)
 
 

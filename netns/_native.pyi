@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from ._handle import NetNS
@@ -22,10 +23,9 @@ def schedule(
     variable: ContextVar[Any],
     method: Callable[..., Any],
     loop: Callable[[], Any] | None,
-    position: int,
+    context_at: int,
+    stand_in: type[partial[Any]],
     call_inside: Callable[..., Any],
-    copy_context: Callable[[], Any] | None,
-    context: type[Any] | None,
     /,
 ) -> Callable[..., Any]: ...
 def check_interpreter() -> None: ...

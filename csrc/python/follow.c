@@ -101,32 +101,26 @@ PyObject *netns__py_call_inside(PyObject *module, PyObject *args)
  * A loop's method that schedules a callback. Its self is what schedule() was
  * given.
  */
-enum {
-	VARIABLE,
-	METHOD,
-	LOOP,
-	POSITION,
-	CALL_INSIDE,
-	COPY_CONTEXT,
-	CONTEXT,
-	COUNT
-};
+enum { VARIABLE, METHOD, LOOP, CONTEXT_AT, STAND_IN, CALL_INSIDE, COUNT };
 
 static PyObject *context_key;
 
-/* The position of the context among the keyword arguments, or -1. */
-static Py_ssize_t find_context(PyObject *names)
+/* The context that is among the arguments; NULL: the current one counts. */
+static PyObject *find_context(PyObject *self, PyObject *const *args,
+			      Py_ssize_t count, PyObject *names)
 {
 	Py_ssize_t i, named = names ? PyTuple_Size(names) : 0;
+	Py_ssize_t at = PyLong_AsSsize_t(PyTuple_GetItem(self, CONTEXT_AT));
+	PyObject *found = at > 0 && at < count ? args[at] : Py_None;
 
 	for (i = 0; i < named; i++) {
 		PyObject *name = PyTuple_GetItem(names, i);
 
 		if (name == context_key ||
 		    PyUnicode_Compare(name, context_key) == 0)
-			return i;
+			found = args[count + i];
 	}
-	return -1;
+	return found == Py_None ? NULL : found;
 }
 
 /* The namespace that a context, or the current one, names; NULL if none or error. */
@@ -141,29 +135,6 @@ static PyObject *find_namespace(PyObject *variable, PyObject *context)
 	if (found == Py_None)
 		Py_CLEAR(found);
 	return found;
-}
-
-/* A timer's arguments; see call_method(). New references in made[]. */
-static int hide_context(PyObject *self, PyObject *context, PyObject **made)
-{
-	if (context)
-		Py_INCREF(context);
-	else
-		context = PyObject_CallObject(
-			PyTuple_GetItem(self, COPY_CONTEXT), NULL);
-	if (!context)
-		return -1;
-	made[0] = PyObject_GetAttrString(context, "run");
-	Py_DECREF(context);
-	if (!made[0])
-		return -1;
-	made[1] = PyObject_CallObject(PyTuple_GetItem(self, CONTEXT), NULL);
-	if (made[1])
-		made[2] = PyTuple_New(1);
-	if (!made[1] || !made[2])
-		return -1;
-	Py_INCREF(context_key);
-	return PyTuple_SetItem(made[2], 0, context_key);
 }
 
 /* A new reference to the loop; NULL if it is gone, or the method needs none. */
@@ -186,62 +157,35 @@ static PyObject *get_loop(PyObject *self)
 	return loop;
 }
 
-/* The loop, call_inside, the namespace, the context's run(), an empty context. */
-#define ADDED	      5
-#define MOST_ON_STACK 12
+#define MOST_ON_STACK 8
 
-/*
- * Calls the method. Where there is a namespace, call_inside(ns, callback) stands
- * for the callback. A timer's goes by its context's run() as well, and the timer
- * gets an empty context: asyncio keeps a cancelled timer, and its context, until
- * it would have been due, but not its arguments.
- */
+/* Calls the method, with stand_in for the callback unless that is NULL. */
 static PyObject *call_method(PyObject *self, PyObject *const *args,
-			     Py_ssize_t count, PyObject *names, Py_ssize_t at,
-			     PyObject *ns, PyObject *context)
+			     Py_ssize_t count, PyObject *names,
+			     PyObject *stand_in)
 {
-	bool is_timer = ns && PyTuple_GetItem(self, COPY_CONTEXT) != Py_None;
-	Py_ssize_t i = 0, used = 0, named = names ? PyTuple_Size(names) : 0;
+	Py_ssize_t all = count + (names ? PyTuple_Size(names) : 0), used = 0;
 	PyObject *on_stack[MOST_ON_STACK], **put = on_stack, *result = NULL;
-	PyObject *made[3] = { NULL, NULL, NULL };
 	PyObject *loop = get_loop(self);
 
 	if (!loop && PyErr_Occurred())
 		return NULL;
-	if (count + named + ADDED > MOST_ON_STACK)
-		put = PyMem_Malloc(sizeof(*put) *
-				   (size_t)(count + named + ADDED));
+	if (1 + all > MOST_ON_STACK)
+		put = PyMem_Malloc(sizeof(*put) * (size_t)(1 + all));
 	if (!put) {
 		PyErr_NoMemory();
 		goto out;
 	}
-	if (is_timer && hide_context(self, context, made) < 0)
-		goto out;
 	if (loop)
 		put[used++] = loop;
-	if (ns) {
-		for (; i < at; i++)
-			put[used++] = args[i];
-		put[used++] = PyTuple_GetItem(self, CALL_INSIDE);
-		put[used++] = ns;
-	}
-	if (is_timer)
-		put[used++] = made[0];
-	for (; i < count; i++)
-		put[used++] = args[i];
-	if (is_timer) {
-		put[used] = made[1];
-		names = made[2];
-	} else {
-		memcpy(put + used, args + count, sizeof(*put) * (size_t)named);
-	}
-	result =
-		netns__py_call(PyTuple_GetItem(self, METHOD), put, used, names);
-out:
+	memcpy(put + used, args, sizeof(*put) * (size_t)all);
+	if (stand_in)
+		put[used] = stand_in;
+	result = netns__py_call(PyTuple_GetItem(self, METHOD), put,
+				used + count, names);
 	if (put != on_stack)
 		PyMem_Free(put);
-	for (i = 0; i < 3; i++)
-		Py_XDECREF(made[i]);
+out:
 	Py_XDECREF(loop);
 	return result;
 }
@@ -249,20 +193,25 @@ out:
 static PyObject *scheduled(PyObject *self, PyObject *const *args,
 			   Py_ssize_t count, PyObject *names)
 {
-	Py_ssize_t at = PyLong_AsSsize_t(PyTuple_GetItem(self, POSITION));
-	PyObject *context = NULL, *ns = NULL, *result;
-	Py_ssize_t named;
+	PyObject *type = PyTuple_GetItem(self, STAND_IN), *stand_in = NULL;
+	PyObject *ns, *result;
 
-	if (count > at && args[at] != PyTuple_GetItem(self, CALL_INSIDE)) {
-		named = find_context(names);
-		if (named >= 0 && args[count + named] != Py_None)
-			context = args[count + named];
-		ns = find_namespace(PyTuple_GetItem(self, VARIABLE), context);
+	if (count && (PyObject *)Py_TYPE(args[0]) != type) {
+		ns = find_namespace(PyTuple_GetItem(self, VARIABLE),
+				    find_context(self, args, count, names));
 		if (!ns && PyErr_Occurred())
 			return NULL;
+		if (ns) {
+			stand_in = PyObject_CallFunctionObjArgs(
+				type, PyTuple_GetItem(self, CALL_INSIDE), ns,
+				args[0], NULL);
+			Py_DECREF(ns);
+			if (!stand_in)
+				return NULL;
+		}
 	}
-	result = call_method(self, args, count, names, at, ns, context);
-	Py_XDECREF(ns);
+	result = call_method(self, args, count, names, stand_in);
+	Py_XDECREF(stand_in);
 	return result;
 }
 
@@ -274,18 +223,19 @@ static PyMethodDef scheduled_method = {
 };
 
 /*
- * schedule(variable, method, loop, position, call_inside, copy_context, Context):
- * in place of a loop's method that takes a callback at that position. The loop is
- * a weak reference, for a method that takes it as first argument, or None. The
- * last two are None but for timers.
+ * schedule(variable, method, loop, context_at, stand_in, call_inside): in place of
+ * a loop's method that takes a callback first. The loop is a weak reference, for a
+ * method that takes it as first argument, or None. The context is at that
+ * position, if it is not 0, or a keyword argument. Where it names a namespace,
+ * stand_in(call_inside, ns, callback) stands for the callback.
  */
 PyObject *netns__py_schedule(PyObject *module, PyObject *args)
 {
 	(void)module;
 	if (PyTuple_Size(args) != COUNT ||
-	    !PyLong_Check(PyTuple_GetItem(args, POSITION))) {
+	    !PyLong_Check(PyTuple_GetItem(args, CONTEXT_AT))) {
 		PyErr_SetString(PyExc_TypeError,
-				"schedule() takes seven arguments");
+				"schedule() takes six arguments");
 		return NULL;
 	}
 	if (!context_key)
