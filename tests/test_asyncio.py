@@ -942,15 +942,26 @@ def test_a_loop_in_a_thread(ns: netns.NetNS, run_main: Run) -> None:
 
 
 def test_a_run_waits_for_jobs_from_inside(ns: netns.NetNS) -> None:
+    """The job goes on when the loop begins to wait for it, and not before."""
+    waiting = threading.Event()
     done: list[str] = []
 
     def job() -> None:
-        time.sleep(0.2)
+        assert waiting.wait(10)
         done.append(here())
 
     async def main() -> None:
+        loop = asyncio.get_running_loop()
+        shutdown = loop.shutdown_default_executor
+
+        async def wait(*args: Any) -> None:
+            waiting.set()
+            await shutdown(*args)
+            assert done == [link(ns)]
+
+        loop.shutdown_default_executor = wait  # type: ignore[method-assign]
         async with ns.enter():
-            asyncio.get_running_loop().run_in_executor(None, job)
+            loop.run_in_executor(None, job)
 
     asyncio.run(main())
     assert done == [link(ns)]
