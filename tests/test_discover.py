@@ -40,6 +40,9 @@ def test_names_are_sorted_and_real(name: str) -> None:
         strangers[3].touch()
         subprocess.run(["mount", "--bind", "/proc/self/ns/uts", strangers[3]], check=True)
         assert [each for each in netns.names() if each.startswith(name)] == sorted(made)
+        with strangers[3].open("rb") as held:  # its link in /proc does not tell the type
+            uts = os.fstat(held.fileno()).st_ino
+            assert uts not in {each.ino for each in netns.discover(descriptors=True)}
     finally:
         subprocess.run(["umount", strangers[3]], check=True)
         for path in strangers:

@@ -38,7 +38,7 @@ int netns_new(struct netns **ns, struct netns_error *err)
 
 	if (ret < 0 && fd >= 0)
 		sys_close(fd);
-	return ret < 0 ? ret : netns__wrap(fd, ns, err);
+	return ret < 0 ? ret : netns__wrap(fd, NULL, ns, err);
 }
 
 /*

@@ -300,13 +300,17 @@ uint64_t netns_dev(const struct netns *ns)
 	return ns ? ns->dev : 0;
 }
 
-int netns__wrap(int fd, struct netns **ns, struct netns_error *err)
+int netns__wrap(int fd, const struct stat *st, struct netns **ns,
+		struct netns_error *err)
 {
 	struct netns *made;
-	struct stat st;
-	int ret;
+	struct stat asked;
+	int ret = 0;
 
-	ret = sys_fstat(fd, &st);
+	if (!st) {
+		ret = sys_fstat(fd, &asked);
+		st = &asked;
+	}
 	if (ret < 0) {
 		netns__fail(err, ret, NETNS_STEP_IDENTIFY, NULL);
 		goto out;
@@ -319,11 +323,11 @@ int netns__wrap(int fd, struct netns **ns, struct netns_error *err)
 	atomic_init(&made->refs, 1);
 	atomic_init(&made->uses, in_generation(netns__generation(), 0));
 	made->fd = fd;
-	made->dev = st.st_dev;
-	made->ino = st.st_ino;
+	made->dev = st->st_dev;
+	made->ino = st->st_ino;
 	made->text_size =
 		(size_t)snprintf(made->text, sizeof(made->text), "net:[%llu]",
-				 (unsigned long long)st.st_ino);
+				 (unsigned long long)st->st_ino);
 	*ns = made;
 	return 0;
 out:

@@ -105,8 +105,12 @@ void netns__close_own(int fd, const struct identity *identity);
  */
 void netns__decode_path(char *path);
 
-/* Makes a handle of fd, which it owns from now on, or closes it on failure. */
-int netns__wrap(int fd, struct netns **ns, struct netns_error *err);
+/*
+ * Makes a handle of fd, which it owns from now on, or closes it on failure. st
+ * is what fstat(2) said of fd, or NULL.
+ */
+int netns__wrap(int fd, const struct stat *st, struct netns **ns,
+		struct netns_error *err);
 
 /*
  * netns__fd_get() keeps the descriptor open until netns__fd_put(), whoever
@@ -365,8 +369,8 @@ int netns__ask_nsid(int fd, int32_t *nsid);
 /* 1 for a file of nsfs, 0 for any other, or -errno. */
 int netns__is_nsfs(int fd);
 
-/* 0 for the descriptor of a network namespace, -EINVAL for any other. */
-int netns__check_type(int fd);
+/* 0 for the descriptor of a network namespace, -EINVAL for any other; fills *st. */
+int netns__check_type(int fd, struct stat *st);
 
 /*
  * Opens the network namespace at a file that fstatat(2) has seen in nsfs.
@@ -375,8 +379,9 @@ int netns__check_type(int fd);
 int netns__open_seen(int dir, const char *name, const struct stat *seen);
 
 /*
- * Opens the network namespace at a file: the descriptor, or -errno. -EINVAL
- * means another file; *st is filled if that is neither in nsfs nor a mount.
+ * Opens the network namespace at a file: the descriptor, with *st filled, or
+ * -errno. -EINVAL means another file; *st is filled if that is neither in nsfs
+ * nor a mount.
  * follow is 0 or O_NOFOLLOW, path is for messages.
  */
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,

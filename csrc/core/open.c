@@ -57,43 +57,52 @@ static int check_nsfs_type(int fd)
 	return ret == CLONE_NEWNET ? 0 : -EINVAL;
 }
 
-/* Another driver may give the request's number another meaning. */
-int netns__check_type(int fd)
-{
-	int ret = netns__is_nsfs(fd);
+/* nsfs's device is the same for all namespaces; 0: not known yet. */
+static _Atomic uint64_t nsfs_device;
 
-	if (ret > 0)
-		return check_nsfs_type(fd);
-	return ret < 0 ? ret : -EINVAL;
+/* Another driver may give the request's number another meaning. */
+int netns__check_type(int fd, struct stat *st)
+{
+	int ret = sys_fstat(fd, st);
+
+	if (ret < 0)
+		return ret;
+	if (st->st_dev != atomic_load(&nsfs_device)) {
+		ret = netns__is_nsfs(fd);
+		if (ret <= 0)
+			return ret < 0 ? ret : -EINVAL;
+		atomic_store(&nsfs_device, st->st_dev);
+	}
+	return check_nsfs_type(fd);
 }
 
 /* As netns__wrap(), for a descriptor of any kind. */
 static int wrap_checked(int fd, const char *path, struct netns **ns,
 			struct netns_error *err)
 {
-	int ret = netns__check_type(fd);
+	struct stat st;
+	int ret = netns__check_type(fd, &st);
 
 	if (ret < 0) {
 		sys_close(fd);
 		return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
 	}
-	return netns__wrap(fd, ns, err);
+	return netns__wrap(fd, &st, ns, err);
 }
 
 /*
  * Opens the nsfs file of an O_PATH descriptor for use. Without /proc the name
  * must be opened once more and may by then be another file: O_NONBLOCK keeps
- * that from blocking, and *same tells the caller to check it again.
+ * that from blocking.
  */
-static int reopen_file(int peek, int dir, const char *name, bool *same)
+static int reopen_file(int peek, int dir, const char *name)
 {
 	char path[FD_PATH_SIZE];
 	int ret = sys_openat(AT_FDCWD, netns__fd_path(path, peek), O_RDONLY, 0);
 
-	*same = ret != -ENOENT;
-	return *same ? ret
-		     : sys_openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-				  0);
+	return ret == -ENOENT ? sys_openat(dir, name,
+					   O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+			      : ret;
 }
 
 /* An empty file that is mounted there is somebody's, and no leftover. */
@@ -108,14 +117,6 @@ static int look_at_stranger(int peek, struct stat *st)
 
 /* nsfs's device is the same for all namespaces; 0: not known yet. */
 static _Atomic uint64_t nsfs_device;
-
-static void learn_device(int fd)
-{
-	struct stat st;
-
-	if (!atomic_load(&nsfs_device) && !sys_fstat(fd, &st))
-		atomic_store(&nsfs_device, st.st_dev);
-}
 
 /*
  * Between the two looks only who may write in the directory can put something
@@ -143,30 +144,30 @@ int netns__open_seen(int dir, const char *name, const struct stat *seen)
 }
 
 /* Where this fails, for a link for one, the slow way tells. */
-static int open_quickly(int dir, const char *name)
+static int open_quickly(int dir, const char *name, struct stat *seen)
 {
 	uint64_t device = atomic_load(&nsfs_device);
-	struct stat seen;
 	int ret;
 
 	if (!device)
 		return -EAGAIN;
-	ret = sys_fstatat(dir, name, &seen);
+	ret = sys_fstatat(dir, name, seen);
 	if (ret < 0)
 		return ret;
-	return seen.st_dev == device ? netns__open_seen(dir, name, &seen)
-				     : -EAGAIN;
+	return seen->st_dev == device ? netns__open_seen(dir, name, seen)
+				      : -EAGAIN;
 }
 
 int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		     struct netns_error *err, const char *path)
 {
-	int peek, fd, ret;
-	bool same;
+	struct stat seen;
+	int peek, ret, fd = open_quickly(dir, name, &seen);
 
-	fd = open_quickly(dir, name);
-	if (fd >= 0)
+	if (fd >= 0) {
+		*st = seen;
 		return fd;
+	}
 	peek = sys_openat(dir, name, O_PATH | follow, 0);
 	if (peek < 0)
 		return netns__fail(err, peek, NETNS_STEP_OPEN_TARGET, path);
@@ -178,48 +179,49 @@ int netns__open_file(int dir, const char *name, int follow, struct stat *st,
 		return netns__fail(err, ret < 0 ? ret : -EINVAL,
 				   NETNS_STEP_CHECK_TYPE, path);
 	}
-	fd = reopen_file(peek, dir, name, &same);
+	fd = reopen_file(peek, dir, name);
 	sys_close(peek);
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, path);
-	ret = same ? check_nsfs_type(fd) : netns__check_type(fd);
+	ret = netns__check_type(fd, &seen);
 	if (!ret) {
-		learn_device(fd);
+		*st = seen;
 		return fd;
 	}
 	sys_close(fd);
 	return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, path);
 }
 
-static int open_path(const char *path, bool is_name, struct netns_error *err)
+static int open_path(const char *path, bool is_name, struct stat *st,
+		     struct netns_error *err)
 {
-	struct stat st = { 0 };
-	int fd = netns__open_file(AT_FDCWD, path, 0, &st, err, path);
+	int fd = netns__open_file(AT_FDCWD, path, 0, st, err, path);
 
-	if (fd == -EINVAL && netns__is_leftover(&st, is_name))
+	if (fd == -EINVAL && netns__is_leftover(st, is_name))
 		fd = netns__fail(err, -ENOENT, NETNS_STEP_OPEN_TARGET, path);
 	return fd;
 }
 
-static int open_name(const char *rundir, const char *name,
+static int open_name(const char *rundir, const char *name, struct stat *st,
 		     struct netns_error *err)
 {
 	struct place place;
 	int ret = netns__place_find(&place, rundir, name, err);
 
-	return ret < 0 ? ret : open_path(place.path, true, err);
+	return ret < 0 ? ret : open_path(place.path, true, st, err);
 }
 
 int netns_open(const char *rundir, const char *target, struct netns **ns,
 	       struct netns_error *err)
 {
+	struct stat st = { 0 };
 	int fd, ret = netns__thread_check(err);
 
 	if (ret < 0)
 		return ret;
-	fd = strchr(target, '/') ? open_path(target, false, err)
-				 : open_name(rundir, target, err);
-	return fd < 0 ? fd : netns__wrap(fd, ns, err);
+	fd = strchr(target, '/') ? open_path(target, false, &st, err)
+				 : open_name(rundir, target, &st, err);
+	return fd < 0 ? fd : netns__wrap(fd, &st, ns, err);
 }
 
 /* In the /proc of another pid namespace an id is another process, or none. */
@@ -344,7 +346,7 @@ int netns_dup(struct netns *ns, struct netns **made, struct netns_error *err)
 	copy = sys_dup(fd);
 	netns__fd_put(ns);
 	return copy < 0 ? netns__fail(err, copy, NETNS_STEP_OPEN_TARGET, NULL)
-			: netns__wrap(copy, made, err);
+			: netns__wrap(copy, NULL, made, err);
 }
 
 /* -ESTALE: none has both numbers, or (Linux 6.18) the inode number is 0. */
@@ -352,6 +354,7 @@ int netns_from_cookie(uint64_t cookie, uint64_t ino, struct netns **ns,
 		      struct netns_error *err)
 {
 	uint64_t found = 0;
+	struct stat st;
 	int fd, ret = netns__thread_check(err);
 
 	if (ret < 0)
@@ -364,7 +367,7 @@ int netns_from_cookie(uint64_t cookie, uint64_t ino, struct netns **ns,
 	if (fd < 0)
 		return netns__fail(err, fd, NETNS_STEP_OPEN_TARGET, NULL);
 	/* The cookie of a namespace of another type, without an inode number. */
-	ret = netns__check_type(fd);
+	ret = netns__check_type(fd, &st);
 	if (!ret)
 		ret = sys_ns_id(fd, &found);
 	if (!ret && found != cookie)
@@ -373,7 +376,7 @@ int netns_from_cookie(uint64_t cookie, uint64_t ino, struct netns **ns,
 		sys_close(fd);
 		return netns__fail(err, ret, NETNS_STEP_CHECK_TYPE, NULL);
 	}
-	return netns__wrap(fd, ns, err);
+	return netns__wrap(fd, &st, ns, err);
 }
 
 /* A file that is no socket may give the request's number another meaning. */
@@ -396,7 +399,7 @@ int netns_from_socket(int fd, struct netns **ns, struct netns_error *err)
 		ret = -ENOTTY;
 	if (ret < 0)
 		return netns__fail(err, ret, NETNS_STEP_OPEN_SOCKET, NULL);
-	return netns__wrap(ret, ns, err);
+	return netns__wrap(ret, NULL, ns, err);
 }
 
 int netns_current(struct netns **ns, struct netns_error *err)
@@ -406,7 +409,7 @@ int netns_current(struct netns **ns, struct netns_error *err)
 	if (ret < 0)
 		return ret;
 	ret = netns__open_own(&fd, err);
-	return ret < 0 ? ret : netns__wrap(fd, ns, err);
+	return ret < 0 ? ret : netns__wrap(fd, NULL, ns, err);
 }
 
 int64_t netns_owner_uid(struct netns *ns, struct netns_error *err)

@@ -409,7 +409,7 @@ int netns__open_home(struct netns **home, struct netns_error *err)
 	ret = netns__open_own(&fd, err);
 	if (ret < 0)
 		return ret;
-	ret = netns__wrap(fd, &opened, err);
+	ret = netns__wrap(fd, NULL, &opened, err);
 	if (ret < 0)
 		return ret;
 	opened->is_borrowed = true;

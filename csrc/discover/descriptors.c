@@ -57,7 +57,7 @@ static bool is_socket(const struct file *file)
 static int read_namespace(int dir, const char *name, uint64_t *ino)
 {
 	char text[64];
-	struct stat st = { 0 };
+	struct stat st;
 	int fd, ret = sys_readlinkat(dir, name, text, sizeof(text));
 
 	*ino = ret > 0 ? netns__parse_ino(text, (size_t)ret) : 0;
@@ -66,11 +66,9 @@ static int read_namespace(int dir, const char *name, uint64_t *ino)
 	fd = sys_openat(dir, name, O_RDONLY | O_NONBLOCK, 0);
 	if (fd < 0)
 		return fd;
-	ret = netns__check_type(fd);
-	if (!ret)
-		ret = sys_fstat(fd, &st);
+	ret = netns__check_type(fd, &st);
 	sys_close(fd);
-	*ino = st.st_ino;
+	*ino = ret < 0 ? 0 : st.st_ino;
 	return ret == -EINVAL ? 0 : ret;
 }
 
@@ -204,5 +202,5 @@ int netns_from_descriptor(int32_t pid, int32_t fd, struct netns **ns,
 		return netns__fail(err, dir, NETNS_STEP_OPEN_TARGET, path);
 	ret = open_held(dir, pid, fd, path, err);
 	sys_close(dir);
-	return ret < 0 ? ret : netns__wrap(ret, ns, err);
+	return ret < 0 ? ret : netns__wrap(ret, NULL, ns, err);
 }

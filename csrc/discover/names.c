@@ -132,13 +132,12 @@ static int scan_link(struct names *names, int dir, const char *dir_path,
 		     const char *name)
 {
 	struct stat st;
-	int ret, fd = netns__open_file(dir, name, 0, &st, NULL, NULL);
+	int fd = netns__open_file(dir, name, 0, &st, NULL, NULL);
 
 	if (fd < 0)
 		return is_answer(fd) ? 0 : fd;
-	ret = sys_fstat(fd, &st);
 	sys_close(fd);
-	return ret < 0 ? ret : add_link(names, dir_path, name, st.st_ino);
+	return add_link(names, dir_path, name, st.st_ino);
 }
 
 int netns__scan_links(struct names *names, const char *rundir,
