@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import gzip
 import json
 import os
 import shutil
@@ -26,7 +28,9 @@ pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families
 
 import counters
+import exporter
 import owners
+import web
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "exporter"
 Samples = dict[tuple[str, str, str], float]  # by name, namespace and device
@@ -227,6 +231,89 @@ def test_a_dump_of_many_devices(ns: netns.NetNS) -> None:
         links.close()
 
 
+def test_some_names_alone_and_gzip(name: str) -> None:
+    with netns.create(name), agent() as running:
+        running.until(name, there=True)
+
+        def ask(host: netns.NetNS, query: str) -> bytes:
+            packed = {"Accept-Encoding": "gzip"}
+            request = urllib.request.Request(running.url + query, headers=packed)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.headers["Content-Encoding"] == "gzip"
+                return gzip.decompress(answer.read())
+
+        everything = running.host.do(ask, "")
+        some = "?name[]=netns_link_receive_bytes_total&name[]=process_open_fds&name[]=none"
+        text = running.host.do(ask, some).decode()
+    assert b"netns_tcp_established" in everything
+    assert {family.name for family in text_string_to_metric_families(text)} == {
+        "netns_link_receive_bytes",
+        "process_open_fds",
+    }
+    assert f'netns="{name}"' in text
+
+
+def test_a_scan_that_fails_does_not_end_the_agent(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = iter([OSError(errno.EMFILE, "no descriptor"), None, KeyboardInterrupt()])
+
+    def rescan() -> None:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+
+    slept: list[float] = []
+    running = exporter.Agent()
+    monkeypatch.setattr(running, "rescan", rescan)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with pytest.raises(KeyboardInterrupt):
+        running.follow(0.01)
+    assert running.failed == 1
+    assert "no descriptor" in capfd.readouterr().err
+    assert slept[0] == 0.01
+    assert 0 < slept[1] < 1, "scans have pauses"
+
+
+def test_no_more_is_kept_than_descriptors_allow(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that there are some for scans and for scrapes, whatever comes."""
+    running = exporter.Agent()
+    with netns.create(name):
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(exporter, "places", lambda: 1)
+                running.rescan()
+                running.rescan()
+                assert (len(running.kept), len(running.unread)) == (1, len(netns.discover()) - 1)
+            running.rescan()
+            assert b'netns="%b"' % name.encode() in running.page()
+            assert not running.unread
+        finally:
+            running.close()
+
+
+def test_more_clients_than_there_is_room_for() -> None:
+    """They are hung up on; there is room again when others go."""
+
+    def body(host: netns.NetNS) -> None:
+        where = "127.0.0.1", int(running.url.rpartition(":")[2].partition("/")[0])
+        with contextlib.ExitStack() as silent:
+            for _ in range(web.AT_ONCE):
+                silent.enter_context(socket.create_connection(where))
+            with socket.create_connection(where, timeout=20) as refused:
+                assert refused.recv(1) == b""
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(running.url, timeout=30):
+                return
+            assert time.monotonic() < deadline, "no room was made"
+
+    with agent() as running:
+        running.host.do(body)
+
+
 @pytest.mark.timeout(250)
 def test_the_soak_finds_nothing_and_the_bench_measures() -> None:
     with netns.new() as host:
@@ -423,7 +510,7 @@ def test_pods_and_filters(name: str, tmp_path: Path) -> None:
     kept = {labels["netns"] for labels in families["netns_processes"]}
     assert kept
     assert name not in kept
-    assert families["netns_exporter_build_info"][0]["netns"] == netns.__version__
+    assert families["netns_exporter_build_info"][0]["version"] == netns.__version__
 
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
@@ -470,17 +557,21 @@ def test_by_ipv6_tls_and_a_password(tmp_path: Path) -> None:
     whose = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:::1", "-days", "2"]
     files = ["-keyout", "key.pem", "-out", "cert.pem"]
     make = ["openssl", "req", "-x509", *key, *whose, *files]
-    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
-    hashed = bcrypt.hashpw(b"pass:word", bcrypt.gensalt(4)).decode()
-    (tmp_path / "web.yaml").write_text(
-        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
-        f"basic_auth_users: {{scraper: '{hashed}'}}\n"
-    )
-    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+
+    def issue(password: bytes) -> ssl.SSLContext:
+        subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+        hashed = bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()
+        (tmp_path / "web.yaml").write_text(
+            "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+            f"basic_auth_users: {{scraper: '{hashed}'}}\n"
+        )
+        return ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+
+    context = issue(b"pass:word")
     with agent("--web.config.file", str(tmp_path / "web.yaml"), address="::1") as running:
         assert running.url.startswith("https://[::1]:")
 
-        def answer(user: str | None) -> int:
+        def answer(user: str | None, context: ssl.SSLContext = context) -> int:
             request = urllib.request.Request(running.url)
             if user is not None:
                 encoded = base64.b64encode(user.encode()).decode()
@@ -500,6 +591,15 @@ def test_by_ipv6_tls_and_a_password(tmp_path: Path) -> None:
                 return [answer(user) for user in (*users, "scraper:" + 80 * "x")]
 
         assert running.host.do(body) == [401, 200, 401, 401, 401, 401]
+
+        def later(host: netns.NetNS) -> list[int]:
+            context = issue(b"another")
+            users = "scraper:another", "scraper:pass:word"
+            told = [answer(user, context) for user in users]
+            (tmp_path / "web.yaml").write_text("{")  # half written
+            return [*told, answer(users[0], context)]
+
+        assert running.host.do(later) == [200, 401, 200], "the files are read again"
 
 
 def test_promtool_finds_nothing(name: str) -> None:

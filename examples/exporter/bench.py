@@ -51,7 +51,7 @@ def main(namespaces: int, rounds: int) -> int:
     urls = {}
     for who, agent in agents.items():
         agent.rescan()
-        urls[who] = web.serve("127.0.0.1", 0, exporter.registry(agent), web.Config())
+        urls[who] = web.serve("127.0.0.1", 0, agent.page, web.Live(None))
 
     def scrape(who: str) -> str:
         with urllib.request.urlopen(urls[who]) as answer:
@@ -67,9 +67,9 @@ def main(namespaces: int, rounds: int) -> int:
             scrape(who)
             took, used = time.perf_counter() - start, time.process_time() - cpu
             cpu = time.process_time()
-            metrics = list(agents[who].collect())
+            metrics = agents[who].collect()
             times.append((took, used, time.process_time() - cpu))
-            assert len(metrics[0].samples) >= namespaces
+            assert len(metrics[0].lines) >= namespaces
     for agent in agents.values():
         agent.close()
     netns.delete(*names)

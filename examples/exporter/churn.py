@@ -1,15 +1,19 @@
 """A soak: an agent that is scraped while namespaces come and go, and what it holds.
 
-    python churn.py [SECONDS]     (3600)
+    python churn.py [SECONDS] [STANDING]     (3600 0)
 
 Half of the namespaces have names; half have a process and no name. Ends with 1 if
-the agent's descriptors or memory grew, or if it kept any of them.
+the agent's descriptors or memory grew, or if it kept any of them. Others, as many as
+STANDING, have names all the time. The agent has one CPU for itself; told is also how
+long scrapes took, asked for as Prometheus does (gzip).
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,13 +28,19 @@ import netns  # noqa: E402
 BATCH = 20
 EXPORTER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "exporter.py")
 HELD = ("process_open_fds", "process_resident_memory_bytes", "netns_exporter_namespaces")
+CPU = "process_cpu_seconds_total"
+TOOK: list[float] = []  # seconds, of each scrape
 
 
 def scrape(url: str) -> tuple[str, list[float]]:
-    """The answer, and the values of HELD in it."""
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        text = "\n" + answer.read().decode()
-    return text, [float(text.partition(f"\n{name} ")[2].split()[0]) for name in HELD]
+    """The answer, and the values of HELD and of CPU in it."""
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+    begun = time.monotonic()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        packed = answer.read()
+    TOOK.append(time.monotonic() - begun)
+    text = "\n" + gzip.decompress(packed).decode()
+    return text, [float(text.partition(f"\n{name} ")[2].split()[0]) for name in (*HELD, CPU)]
 
 
 def until(url: str, labels: set[str], there: bool) -> None:
@@ -62,15 +72,21 @@ def round_of(url: str) -> None:
     until(url, labels, there=False)
 
 
-def main(seconds: float) -> int:
+def main(seconds: int, standing: int = 0) -> int:
+    names = [f"standing-{i}" for i in range(standing)]
+    for name in names:
+        netns.create(name).close()
     command = [sys.executable, EXPORTER, "--address", "127.0.0.1", "--port", "0"]
     command += ["--interval", "0.2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
         try:
             assert agent.stdout is not None
+            os.sched_setaffinity(agent.pid, {max(os.sched_getaffinity(0))})
             url = agent.stdout.readline().strip()
             for _ in range(5):  # what Python allocates once
                 round_of(url)
+            used = scrape(url)[1][-1]
+            TOOK.clear()
             start, rounds, said = time.monotonic(), 0, 0.0
             seen: list[list[float]] = []
             while len(seen) < 6 or time.monotonic() - start < seconds:
@@ -83,6 +99,7 @@ def main(seconds: float) -> int:
                     sys.stdout.flush()
         finally:
             agent.send_signal(signal.SIGTERM)
+            netns.delete(*names)
     subprocess.run(["umount", RUN], stderr=subprocess.DEVNULL)  # if it is a mount of its own
     os.rmdir(RUN)
     third = len(seen) // 3
@@ -90,6 +107,9 @@ def main(seconds: float) -> int:
     first, last = (
         [min(column) for column in zip(*part)] for part in (seen[:third], seen[-third:])
     )
+    middle, most = statistics.median(TOOK), max(TOOK)
+    print(f"{len(TOOK)} scrapes: {middle:.3f} s (median), {most:.3f} s (most)")
+    print(f"{(seen[-1][-1] - used) / len(TOOK):.3f} s of CPU a scrape, with the scans between")
     print(f"{rounds} rounds, {2 * BATCH * rounds} namespaces; least of the first and last third:")
     for name, before, after in zip(HELD, first, last):
         print(f"{name:32}{before:16.1f}{after:16.1f}")
@@ -102,4 +122,4 @@ def main(seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 3600))
+    sys.exit(main(*map(int, sys.argv[1:] or ["3600"])))

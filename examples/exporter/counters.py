@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 
 import netns
 
 # A dump of all links (RTM_GETLINK), whatever the socket has asked before.
 NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 NLMSG_ERROR, NLMSG_DONE, RTM_NEWLINK, RTM_GETLINK = 2, 3, 16, 18
-IFLA_IFNAME, IFLA_STATS64 = 3, 23
+IFLA_IFNAME, IFLA_STATS64, IFLA_EXT_MASK = 3, 23, 29
+RTEXT_FILTER_SKIP_STATS = 8  # those of IPv6, which are summed over all CPUs for each device
 IFF_RUNNING = 0x40
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 STATS = struct.Struct("=8Q")  # the head of rtnl_link_stats64
-REQUEST = HEADER.pack(32, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + LINK.pack(0, 0, 0, 0, 0)
+REQUEST = HEADER.pack(40, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + LINK.pack(0, 0, 0, 0, 0)
+REQUEST += ATTRIBUTE.pack(8, IFLA_EXT_MASK) + RTEXT_FILTER_SKIP_STATS.to_bytes(4, sys.byteorder)
 
 Names = tuple[tuple[str, str, str], ...]  # name, type and help of metrics
 LINKS: Names = (
@@ -115,27 +118,26 @@ class Counters:
                     raise OSError(error, os.strerror(error))
                 at += length + 3 & ~3
 
-    def read_tcp(self) -> dict[str, int]:
-        """Each column of the two lines about TCP."""
-        keys, values = (
-            line.split()
-            for line in os.pread(self.snmp, 1 << 14, 0).splitlines()
-            if line.startswith(b"Tcp:")
-        )
-        return dict(zip(map(bytes.decode, keys[1:]), map(int, values[1:])))
+    def read_tcp(self) -> dict[str, str]:
+        """Each column of the two lines about TCP, as the kernel writes it."""
+        _, keys, values = os.pread(self.snmp, 1 << 14, 0).decode().split("\nTcp:", 2)
+        return dict(zip(keys.split(), values.partition("\n")[0].split()))
 
     def read_conntrack(self) -> dict[str, int]:
-        """Each column, summed over the CPUs; nothing without the module."""
+        """The columns of CONNTRACK, summed over the CPUs; nothing without the module."""
         if self.conntrack < 0:
             return {}
         text = b""
+        # A read gives a page at most, which some 25 CPUs fill. One that leaves half of the
+        # smallest page is the last: the kernel writes each line that has room.
         while part := os.pread(self.conntrack, 1 << 16, len(text)):
-            text += part  # a read gives a page at most, which some 25 CPUs fill
-        head, *cpus = text.splitlines()
-        keys = [key.decode() for key in head.split()]
-        rows = [[int(value, 16) for value in line.split()] for line in cpus]
-        found = dict(zip(keys, map(sum, zip(*rows))))
-        found["entries"] = rows[0][keys.index("entries")]  # the namespace's, on each line
+            text += part
+            if len(part) < 2048:
+                break
+        head, *cpus = text.decode().splitlines()
+        columns = dict(zip(head.split(), zip(*map(str.split, cpus))))
+        found = {key: sum(int(value, 16) for value in columns[key]) for key in CONNTRACK}
+        found["entries"] = int(columns["entries"][0], 16)  # the namespace's, on each line
         return found
 
 

@@ -18,17 +18,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 import netns
 import web
 from counters import CONNTRACK, LINKS, SNMP, Counters
 from owners import Owner, Owners
+
+OTHERS = 200  # descriptors that are no kept ones
 
 
 class Namespace:
@@ -36,7 +35,6 @@ class Namespace:
 
     def __init__(self, found: netns.Found, owner: Owner, switch: bool) -> None:
         self.tell(found, owner)
-        self.ino = found.ino
         self.ns: netns.NetNS | None = None
         self.counters: Counters | None = None
         ns = found.open()
@@ -47,15 +45,31 @@ class Namespace:
                 self.counters = Counters(ns)
 
     def tell(self, found: netns.Found, owner: Owner) -> None:
-        self.label = label(found)
+        here = label(found)
+        self.labels = labels(netns=here)
         self.processes = len(found.pids)
-        self.owner = owner
+        pod = owner.pod
+        self.info = labels(
+            netns=here, ino=str(found.ino), namespace=pod.namespace, pod=pod.name, uid=pod.uid
+        )
+        self.containers = [
+            labels(netns=here, container_id=id, container=name) for id, name in owner.containers
+        ]
 
     def close(self) -> None:
         if self.ns is not None:
             self.ns.close()
         if self.counters is not None:
             self.counters.close()
+
+
+def labels(**told: str) -> str:
+    return "{" + ",".join([f"{name}={quoted(text)}" for name, text in told.items()]) + "}"
+
+
+def quoted(text: str) -> str:
+    """As the value of a label."""
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") + '"'
 
 
 def label(found: netns.Found) -> str:
@@ -80,7 +94,23 @@ class Chosen:
         return self.include is None or any(map(self.include.fullmatch, called))
 
 
-class Agent(Collector):
+class Metric:
+    """Its samples, as lines of the text format that Prometheus reads.
+
+    Not prometheus_client's: a scrape of thousands of namespaces has more than a hundred
+    thousand samples, and an object for each would take most of its time.
+    """
+
+    def __init__(self, name: str, kind: str, help: str) -> None:
+        self.name = name + "_total" if kind == "counter" else name
+        self.head = f"# HELP {self.name} {help}\n# TYPE {self.name} {kind}\n"
+        self.lines: list[str] = []  # without the name in front of each
+
+    def text(self) -> str:
+        return f"{self.head}{self.name}{self.name.join(self.lines)}" if self.lines else ""
+
+
+class Agent:
     """The namespaces of the host, as `rescan` found them last, and their metrics."""
 
     def __init__(
@@ -91,9 +121,11 @@ class Agent(Collector):
         self.owners = owners or Owners()
         self.kept: dict[tuple[int, int], Namespace] = {}
         self.unread: set[tuple[int, int]] = set()
-        self.hidden = self.unwanted = 0
+        self.hidden = self.unwanted = self.failed = 0
         self.lock = threading.Lock()  # a scrape reads, a rescan closes
         self.buffer = bytearray(1 << 18)
+        self.process = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=self.process)
 
     def rescan(self) -> None:
         """Take up what has come, and give up what is held by nobody else.
@@ -109,47 +141,63 @@ class Agent(Collector):
             owner = self.owners.of(each.pids, each.names)
             if self.chosen.has(each, owner):
                 wanted[each.dev, each.ino] = each, owner
+        with self.lock:
+            gone = [self.kept.pop(key) for key in self.kept.keys() - wanted.keys()]
+            for key, kept in self.kept.items():
+                kept.tell(*wanted[key])
+        for namespace in gone:
+            namespace.close()
         come: dict[tuple[int, int], Namespace] = {}
         unread: set[tuple[int, int]] = set()
-        for key, (each, owner) in wanted.items():
-            if key in self.kept:
+        room = places() - len(self.kept)
+        for key in wanted.keys() - self.kept.keys():
+            if len(come) >= room:
+                unread.add(key)
                 continue
             try:
-                come[key] = Namespace(each, owner, self.switch)
+                come[key] = Namespace(*wanted[key], self.switch)
             except FileNotFoundError:
                 continue  # gone already
             except (OSError, RuntimeError):
                 unread.add(key)  # another user's, or no descriptor or thread left
         with self.lock:
-            gone = [self.kept.pop(key) for key in self.kept.keys() - wanted.keys()]
-            for key, kept in self.kept.items():
-                kept.tell(*wanted[key])
             self.kept.update(come)
             self.unread, self.hidden = unread, found.hidden
             self.unwanted = len(found) - len(wanted)
-        for namespace in gone:
-            namespace.close()
 
     def follow(self, interval: float) -> None:
         """Rescan whenever a name has come or gone, and after each interval, for ever."""
-        with netns.watch(timeout=interval) as changes:
-            while True:
-                self.rescan()
-                next(changes, None)
-                changes.pending()  # all there are: one scan for them
+        while True:
+            try:
+                with netns.watch(timeout=interval) as changes:
+                    while True:
+                        begun = time.thread_time()
+                        self.rescan()
+                        # However fast names come and go, scrapes have most of the CPU.
+                        time.sleep(min(1, 4 * (time.thread_time() - begun)))
+                        next(changes, None)
+                        changes.pending()  # all there are: one scan for them
+            except (netns.Error, OSError, RuntimeError) as error:
+                # No descriptor, thread or memory was left, for one: that may pass.
+                self.failed += 1
+                print(f"exporter.py: {error}", file=sys.stderr, flush=True)
+                time.sleep(interval)
 
-    def collect(self) -> Iterator[Metric]:
+    def page(self, names: Collection[str] = ()) -> bytes:
+        """The answer to a scrape: all metrics, or those of these names."""
+        metrics = (metric for metric in self.collect() if not names or metric.name in names)
+        text = "".join([metric.text() for metric in metrics])
+        process = self.process.restricted_registry(names) if names else self.process
+        return text.encode() + generate_latest(process)
+
+    def collect(self) -> list[Metric]:
         start = time.perf_counter()
-        metrics = {
-            name: Metric(name, help, kind)
-            for name, kind, help in (*LINKS, *SNMP.values(), *CONNTRACK.values())
-        }
-        processes = Metric("netns_processes", "Processes in the namespace.", "gauge")
-        info = Metric("netns_info", "The namespace's number, and the pod whose it is.", "gauge")
-        containers = Metric("netns_container_info", "A container in the namespace.", "gauge")
-        links = [adder(metrics[name]) for name, _, _ in LINKS]
-        tcp = [(key, adder(metrics[name])) for key, (name, _, _) in SNMP.items()]
-        tracked = [(key, adder(metrics[name])) for key, (name, _, _) in CONNTRACK.items()]
+        links = [Metric(*each) for each in LINKS]
+        tcp = [(key, Metric(*each)) for key, each in SNMP.items()]
+        tracked = {key: Metric(*each) for key, each in CONNTRACK.items()}
+        processes = Metric("netns_processes", "gauge", "Processes in the namespace.")
+        info = Metric("netns_info", "gauge", "The namespace's number, and the pod whose it is.")
+        containers = Metric("netns_container_info", "gauge", "A container in the namespace.")
         with self.lock:
             unread = len(self.unread)
             for namespace in self.kept.values():
@@ -158,50 +206,54 @@ class Agent(Collector):
                 except (OSError, ValueError, RuntimeError):  # no thread; an answer cut short
                     unread += 1
                     continue
-                here = {"netns": namespace.label}
-                processes.add_sample("netns_processes", here, namespace.processes)
-                pod = namespace.owner.pod
-                whose = {"namespace": pod.namespace, "pod": pod.name, "uid": pod.uid}
-                info.add_sample("netns_info", {**here, "ino": str(namespace.ino), **whose}, 1)
-                for id, name in namespace.owner.containers:
-                    labels = {**here, "container_id": id, "container": name}
-                    containers.add_sample("netns_container_info", labels, 1)
+                here = namespace.labels
+                processes.lines.append(f"{here} {namespace.processes}\n")
+                info.lines.append(f"{namespace.info} 1\n")
+                for container in namespace.containers:
+                    containers.lines.append(f"{container} 1\n")
                 for device, values in devices.items():
-                    labels = {"netns": namespace.label, "device": device}
-                    for add, value in zip(links, values):
-                        add(labels, value)
-                for key, add in tcp:
-                    add(here, snmp[key])
-                if conntrack:
-                    for key, add in tracked:
-                        add(here, conntrack[key])
-            about: dict[str, tuple[float, str]] = {
-                "netns_exporter_namespaces": (len(self.kept), "Namespaces kept."),
-                "netns_exporter_unread_namespaces": (unread, "Found and could not be read."),
-                "netns_exporter_unwanted_namespaces": (
-                    self.unwanted,
-                    "Not chosen by the filters.",
-                ),
-                "netns_exporter_hidden_processes": (self.hidden, "Could not be looked at."),
-                "netns_exporter_read_seconds": (
-                    time.perf_counter() - start,
-                    "Time to read all namespaces, without writing the answer.",
-                ),
-            }
-        yield from (metric for metric in metrics.values() if metric.samples)
-        yield from (processes, info, *((containers,) if containers.samples else ()))
-        build = Metric("netns_exporter_build_info", "What the exporter runs on.", "gauge")
-        versions = {"netns": netns.__version__, "python": platform.python_version()}
-        build.add_sample("netns_exporter_build_info", versions, 1)
-        yield build
-        for name, (figure, help) in about.items():
-            metric = Metric(name, help, "gauge")
-            metric.add_sample(name, {}, figure)
-            yield metric
+                    there = f"{here[:-1]},device={quoted(device)}}}"
+                    for metric, value in zip(links, values):
+                        metric.lines.append(f"{there} {value}\n")
+                for key, metric in tcp:
+                    metric.lines.append(f"{here} {snmp[key]}\n")
+                for key, total in conntrack.items():
+                    tracked[key].lines.append(f"{here} {total}\n")
+            kept = len(self.kept)
+        about: tuple[tuple[str, str, str, float], ...] = (
+            ("namespaces", "gauge", "Namespaces kept.", kept),
+            ("unread_namespaces", "gauge", "Found and could not be read.", unread),
+            ("unwanted_namespaces", "gauge", "Not chosen by the filters.", self.unwanted),
+            ("hidden_processes", "gauge", "Could not be looked at.", self.hidden),
+            ("failed_scans", "counter", "Scans that failed.", self.failed),
+            (
+                "read_seconds",
+                "gauge",
+                "Time to read all namespaces, without writing the answer.",
+                time.perf_counter() - start,
+            ),
+        )
+        build = Metric("netns_exporter_build_info", "gauge", "What the exporter runs on.")
+        python = platform.python_version()
+        build.lines.append(labels(version=netns.__version__, python=python) + " 1\n")
+        own = []
+        for name, kind, help, figure in about:
+            own.append(Metric(f"netns_exporter_{name}", kind, help))
+            own[-1].lines.append(f" {figure}\n")
+        return [
+            *links,
+            *dict(tcp).values(),
+            *tracked.values(),
+            processes,
+            info,
+            containers,
+            build,
+            *own,
+        ]
 
     def read(
         self, namespace: Namespace
-    ) -> tuple[dict[str, tuple[int, ...]], dict[str, int], dict[str, int]]:
+    ) -> tuple[dict[str, tuple[int, ...]], dict[str, str], dict[str, int]]:
         counters = namespace.counters
         if counters is None:
             assert namespace.ns is not None
@@ -218,29 +270,16 @@ class Agent(Collector):
                 self.kept.popitem()[1].close()
 
 
-def adder(metric: Metric) -> Callable[[dict[str, str], float], None]:
-    """As metric.add_sample, by its samples' list: a scrape adds tens of thousands."""
-    name = metric.name + "_total" if metric.type == "counter" else metric.name
-    append = metric.samples.append
-
-    def add(labels: dict[str, str], value: float) -> None:
-        append(Sample(name, labels, value))
-
-    return add
-
-
-def registry(agent: Agent) -> CollectorRegistry:
-    """The agent's metrics, and those of its own process."""
-    registry = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=registry)
-    registry.register(agent)
-    return registry
-
-
 def allow_descriptors() -> None:
     """As many as may be: three a namespace are kept."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def places() -> int:
+    """For namespaces to keep: some descriptors are left to scans and to those who ask."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (limit - OTHERS) // 3
 
 
 def pattern(text: str) -> str:
@@ -284,8 +323,7 @@ def main() -> int:
     allow_descriptors()
     agent = Agent(asked.switch, Chosen(asked.include, asked.exclude), Owners(asked.root))
     try:
-        config = web.read_config(asked.web) if asked.web else web.Config()
-        url = web.serve(asked.address, asked.port, registry(agent), config)
+        url = web.serve(asked.address, asked.port, agent.page, web.Live(asked.web))
     except web.ConfigError as error:
         print(f"exporter.py: --web.config.file: {error}", file=sys.stderr)
         return 1
