@@ -150,6 +150,20 @@ def also(
     return [each + statistics.median(more) for each in times] if more else []
 
 
+def two_agents(operations: dict[str, Any]) -> str:
+    """What two processes that make names at once cost each other."""
+    keys = ("create_one", "create_two", "create_apart")
+    times = [operations.get(key, {"values": {}})["values"].get(OURS) for key in keys]
+    if not all(times):
+        return ""
+    one, two, apart = map(statistics.median, times)
+    return (
+        f"Two agents on one host make {number(one / two)} × as many names as one alone, with a"
+        f" run directory each {number(one / apart)} ×. What is missing of 2 they wait for each"
+        " other: for the run directory's lock and in the kernel, or in the kernel alone.\n"
+    )
+
+
 def verdict(met: bool) -> str:
     return "yes" if met else "**no**"
 
@@ -176,7 +190,7 @@ def page(results: dict[str, Any]) -> str:
         "## Operations\n",
         "A contestant that is not listed has no such operation.\n",
     ]
-    for operation in operations.values():
+    for key, operation in operations.items():
         head = ["", "median", "middle half", "× C floor", "× netns"]
         count = max(map(len, operation["values"].values()), default=0)
         parts += [f"### {operation['title']}\n"]
@@ -186,6 +200,7 @@ def page(results: dict[str, Any]) -> str:
             parts += ["Nobody has it.\n"]
         failures = operation.get("failed", {}).items()
         parts += ["".join(f"- {name} failed: {words}\n" for name, words in failures)]
+        parts += [two_agents(operations)] if key == "create_apart" else []
     parts += [
         "## Targets\n",
         "Ratios are medians of the rounds' ratios, in brackets the middle half of them."

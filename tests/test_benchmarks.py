@@ -20,7 +20,9 @@ import pytest
 import against
 import contestants
 import first
+import growth
 import limits
+import million
 import operations
 import race
 import report
@@ -127,6 +129,16 @@ def test_another_operation_had_other_rounds(results: Any) -> None:
     row = report.judged(target, results["operations"])
     assert row is not None
     assert row[2].startswith("2 (")
+
+
+def test_what_two_agents_cost_each_other_is_told(results: Any) -> None:
+    keys = ("create_one", "create_two", "create_apart")
+    for key, times in zip(keys, ([6.0] * 3, [5.0, 4.0, 3.0], [3.0] * 3)):
+        results["operations"][key]["values"][operations.OURS] = times
+    page = report.page(results)
+    assert "make 1.5 × as many names as one alone, with a run directory each 2 ×." in page
+    del results["operations"]["create_two"]["values"][operations.OURS]
+    assert "Two agents" not in report.page(results)
 
 
 def test_ratios_are_of_the_same_round() -> None:
@@ -274,6 +286,52 @@ def test_every_first_call_is_made() -> None:
         assert re.search(
             rf"^\| `{re.escape(call)}` \| [\d.]+ .s \| [\d.]+ .s \|$", run.stdout, re.M
         )
+
+
+def test_what_grows_is_measured_at_each_size(tmp_path: Path) -> None:
+    command = [sys.executable, growth.__file__, "--quick", "--most", "3", "--to", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    results = json.loads((tmp_path / "growth.json").read_text())
+    assert results["crowds"] == [[3, 3]]
+    assert list(results["best"]) == list(growth.OPERATIONS)
+    assert all(spent > 0 < beside for [[spent, beside]] in results["best"].values())
+    assert (tmp_path / "growth.md").read_text() == growth.page(results)
+
+
+def test_what_grows_has_a_reason() -> None:
+    """In terms of the yardstick: a machine that had other work makes nothing grow."""
+    best = {key: [(1.0, 1.0), (3.0, 3.0)] for key in growth.OPERATIONS}
+    best["names"] = [(1.0, 1.0), (3.0, 1.0)]
+    page = growth.page({"machine": {}, "crowds": [(1, 1), (9, 9)], "best": best})
+    names = growth.OPERATIONS["names"]
+    assert f"| {names.title} | 1 s | 3 s | 3 × |" in page
+    assert f"- {names.title}: {names.why}.\n" in page
+    flat = ", ".join(each.title for key, each in growth.OPERATIONS.items() if key != "names")
+    assert f"Not so: {flat}.\n" in page
+    assert page.count("\n- ") == 1
+
+
+def test_the_page_of_growth_is_of_the_last_run() -> None:
+    results = json.loads((report.ROOT / "benchmarks/growth.json").read_text())
+    assert (report.ROOT / "docs/growth.md").read_text() == growth.page(results)
+    assert [names for names, _ in results["crowds"]] == [*growth.SIZES]
+
+
+def test_what_is_left_of_many_calls_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    held = million.held
+    monkeypatch.setattr(million, "held", lambda: (0, *held()[1:]))  # memory takes longer
+    assert million.calls(20) == 0
+    assert million.churn(20) == 0
+    left: list[int] = []
+    try:
+        assert million.watch(lambda steps: left.extend(os.dup(0) for _ in steps), 20) == 1
+    finally:
+        for fd in left:
+            os.close(fd)
+    assert "grown by 0 KiB, 20 descriptors, 0 threads" in capfd.readouterr().out
 
 
 @pytest.mark.timeout(90)
