@@ -139,12 +139,16 @@ def _own(loop: t.Any, name: str) -> t.Callable[..., t.Any]:
 
 def _call_at(own: t.Any, when: float, fn: t.Any, *args: t.Any, context: t.Any = None) -> t.Any:
     ns = INSIDE.get() if context is None else context.get(INSIDE)
-    if ns is None or isinstance(fn, _StandIn):
-        return own(when, fn, *args, context=context)
-    # asyncio keeps a cancelled timer, and its context, until it would have been due; but
-    # not its callback.
-    run = (context or copy_context()).run  # one that names a namespace is not empty
-    return own(when, _StandIn(call_inside, ns, run, fn), *args, context=Context())
+    if ns is not None and not isinstance(fn, _StandIn):
+        # asyncio keeps a cancelled timer, and its context, until it would have been due;
+        # but not its callback.
+        run = (context or copy_context()).run  # one that names a namespace is not empty
+        fn, context = _StandIn(call_inside, ns, run, fn), Context()
+    timer = own(when, fn, *args, context=context)
+    made_at = getattr(timer, "_source_traceback", None)
+    if made_at:  # in debug mode: asyncio says who called it, and that was not this module
+        made_at[:] = [frame for frame in made_at if frame.filename != __file__]
+    return timer
 
 
 def _run_in_executor(own: t.Any, executor: t.Any, func: t.Any, *args: t.Any) -> t.Any:
