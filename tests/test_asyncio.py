@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 import weakref
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -1119,6 +1120,121 @@ def test_generators_that_fail_at_the_end(ns: netns.NetNS) -> None:
 
     asyncio.run(main())
     assert [type(report["exception"]) for report in reports] == [LookupError]
+
+
+def test_what_a_loop_gets(ns: netns.NetNS) -> None:
+    """Three attributes: 3.13 is slower with thirty. Debug mode still names who called."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        before = set(vars(loop))
+        await ns.do_async(made_here)
+        assert len(set(vars(loop)) - before) == 3
+        await made_here(ns)
+
+    async def made_here(_: netns.NetNS) -> None:
+        loop = asyncio.get_running_loop()
+        for handle in (
+            loop.call_soon(int),
+            loop.call_soon_threadsafe(int),
+            loop.call_later(60, int),
+            loop.call_at(loop.time() + 60, int),
+        ):
+            made_at: Any = handle._source_traceback  # type: ignore[attr-defined]
+            assert made_at[-1].filename == __file__
+            handle.cancel()
+
+    asyncio.run(main(), debug=True)
+
+
+def test_a_loop_whose_methods_call_each_other(ns: netns.NetNS) -> None:
+    """As those of Qt's do: a callback is taken inside once, and leaves once."""
+
+    class Circular(asyncio.SelectorEventLoop):
+        def call_soon(  # type: ignore[override]
+            self, callback: Any, *args: Any, context: Any = None
+        ) -> Any:
+            return self.call_later(0, callback, *args, context=context)
+
+        def call_soon_threadsafe(  # type: ignore[override]
+            self, callback: Any, *args: Any, context: Any = None
+        ) -> Any:
+            handle = self.call_soon(callback, *args, context=context)
+            self._write_to_self()  # type: ignore[attr-defined]
+            return handle
+
+    async def main() -> None:
+        home = here()
+        async with ns.enter():
+            assert await asyncio.to_thread(here) == link(ns)
+            assert await _look_inside(ns) == link(ns)
+        assert here() == home
+        assert await _look_inside(ns) == home
+
+    loop = Circular()
+    loop.run_until_complete(main())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def test_what_is_watched_for(ns: netns.NetNS, run_main: Run) -> None:
+    """The callback is at home, as its loop calls it; what it starts is inside."""
+
+    async def main() -> None:
+        home, loop = here(), asyncio.get_running_loop()
+        found: asyncio.Queue[tuple[str, asyncio.Task[str]]] = asyncio.Queue()
+
+        def note() -> None:
+            found.put_nowait((here(), loop.create_task(_look_inside(ns))))
+
+        reader, writer = socket.socketpair()
+        with reader, writer:
+            reader.setblocking(False)
+            async with ns.enter():
+                loop.add_signal_handler(signal.SIGUSR1, note)
+                os.kill(os.getpid(), signal.SIGUSR1)
+                where = [await found.get()]
+                loop.remove_signal_handler(signal.SIGUSR1)
+                loop.add_writer(writer, note)
+                where.append(await found.get())
+                loop.remove_writer(writer)
+                loop.add_reader(reader, note)
+                writer.send(b"x")
+                where.append(await found.get())
+                loop.remove_reader(reader)
+                while not found.empty():
+                    where.append(found.get_nowait())
+                assert {place for place, _ in where} == {home}
+                assert {await task for _, task in where} == {link(ns)}
+
+    run_main(main())
+
+
+def test_a_test_case_that_is_inside(ns: netns.NetNS) -> None:
+    """Set up, run and torn down in one context, by several runs of one loop."""
+    found: list[str] = []
+
+    class Case(unittest.IsolatedAsyncioTestCase):
+        async def asyncSetUp(self) -> None:
+            self.guard = ns.enter()
+            await self.guard.__aenter__()
+
+        async def test_first(self) -> None:
+            found.append(await _look_inside(ns))
+
+        async def test_second(self) -> None:
+            found.append(await _look_inside(ns))
+
+        async def asyncTearDown(self) -> None:
+            found.append(here())
+            await self.guard.__aexit__(None, None, None)
+            found.append(here())
+
+    home = here()
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(result)
+    assert result.errors + result.failures == []
+    assert found == [link(ns), link(ns), home] * 2
 
 
 # What can't be
