@@ -380,6 +380,15 @@ def test_what_the_kernel_refuses(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"topology: {said}\n")
 
 
+def test_a_command_that_is_not_there(plan: Path) -> None:
+    with up(plan):
+        done = told("exec", plan, "web", "no-such-command")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "topology: no-such-command: No such file or directory\n",
+    )
+
+
 def test_a_key_that_is_there_twice(plan: Path) -> None:
     plan.write_text('{"hosts": {"a": {}, "b": {}, "a": {}}}')
     with pytest.raises(lab.LabError, match="'a' is there twice"):

@@ -110,7 +110,8 @@ class Agent:
         self.changed = asyncio.Event()
         loop, following = asyncio.get_running_loop(), asyncio.ensure_future(self.follow())
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        loop.add_signal_handler(signal.SIGTERM, following.cancel)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, following.cancel)
         try:
             await following
         except asyncio.CancelledError:

@@ -481,7 +481,10 @@ def main() -> int:
                 parser.error("exec takes a command")
             with ask(topology, asked.node) as ns:
                 ns.set()
-            os.execvp(argv[0], argv)
+            try:
+                os.execvp(argv[0], argv)
+            except OSError as error:
+                raise LabError(f"{argv[0]}: {error.strerror}") from None
     except (LabError, OSError) as error:
         print(f"topology: {error}", file=sys.stderr)
         return 1
