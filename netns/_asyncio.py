@@ -16,12 +16,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from ._errors import closed, wrong_type
 from ._executor import Executor
 from ._lazy import _types as t
-from ._native import call_inside, guard, schedule
+from ._native import call_inside, guard, schedule, step_home
 from ._threads import has_files, run_in_thread
 
 TYPE_CHECKING = False
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 INSIDE: ContextVar[t.Optional[NetNS]] = ContextVar("netns.inside", default=None)
 
-# Where the loops that follow have their thread between steps.
-_homes: WeakKeyDictionary[t.Any, NetNS] = WeakKeyDictionary()
+_following: WeakSet[t.Any] = WeakSet()  # loops
 
 # The duplicates that contexts name: one for each namespace and files in /etc/netns.
 _shared: WeakValueDictionary[tuple[int, int, t.Optional[str]], NetNS] = WeakValueDictionary()
@@ -60,21 +59,20 @@ def begin(ns: NetNS) -> tuple[ContextVar[t.Optional[NetNS]], NetNS]:
     """
     loop = asyncio._get_running_loop()
     inside = _duplicate(ns)
-    with guard(inside) as host:
+    with guard(inside):
         pass
     try:
         if loop is None or asyncio.current_task(loop) is None:
             raise TypeError("no task")
-        if loop not in _homes:
+        if loop not in _following:
             _follow(loop)
+            _following.add(loop)
     except (AttributeError, TypeError):
         raise wrong_type(
             "async with NetNS.enter(), and do_async(), are for tasks of an asyncio event loop "
             "whose methods can be replaced (not for trio's)",
             loop,
         ) from None
-    if loop not in _homes or INSIDE.get() is None:
-        _homes[loop] = host  # each time: the loop may run on another thread than before
     if not isinstance(sys.get_asyncgen_hooks().finalizer, _Finalizer):
         _follow_generators(loop)
     return INSIDE, inside
@@ -157,7 +155,8 @@ def _run_in_executor(own: t.Any, executor: t.Any, func: t.Any, *args: t.Any) -> 
     if ns is None or not follows or isinstance(executor, Executor):
         return own(executor, func, *args)
     # A worker is born where the thread is that submits.
-    with guard(_homes[asyncio.get_running_loop()]):
+    home = step_home()
+    with contextlib.nullcontext() if home is None else guard(home):
         return own(executor, _run_job, ns, func, *args)
 
 

@@ -30,7 +30,7 @@ import pytest
 
 import netns
 from netns import _asyncio
-from support import descriptors, here, link, task_links
+from support import descriptors, here, link, on_a_thread, task_links
 
 
 def package(name: str) -> Any:
@@ -1756,6 +1756,60 @@ def test_a_thousand_requests_beside_a_bystander(ns: netns.NetNS, run_main: Run) 
                 await server.wait_closed()
 
     run_main(main())
+
+
+def test_a_worker_is_born_where_the_loop_is_by_then(ns: netns.NetNS) -> None:
+    found = []
+
+    async def main(home: netns.NetNS) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        moved = asyncio.Event()
+
+        async def inside() -> None:
+            async with ns.enter():
+                await moved.wait()
+                found.append(await loop.run_in_executor(None, here))
+
+        task = loop.create_task(inside())
+        await asyncio.sleep(0)
+        home.set()
+        moved.set()
+        await task
+        found.append(await loop.run_in_executor(None, here))
+
+    with netns.new() as home:
+        on_a_thread(lambda: asyncio.run(main(home)))
+        assert found == [link(ns), link(home)]
+
+
+def test_an_interrupt_while_a_loop_goes_keeps_no_descriptor(
+    ns: netns.NetNS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython drops what a callback of a weak reference raises, and with it the callback."""
+    before, dropped = descriptors(), []
+
+    def interrupt(frame: FrameType, event: str, arg: object) -> None:
+        if "weakref" in frame.f_code.co_filename and "remove" in frame.f_code.co_name:
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(ns.do_async(nothing))
+        loop.close()
+        sys.settrace(interrupt)
+        try:
+            del loop
+            gc.collect()
+        finally:
+            sys.settrace(None)
+
+    async def nothing(host: netns.NetNS) -> None: ...
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: dropped.append(what.exc_type))
+    on_a_thread(work)
+    assert dropped == [KeyboardInterrupt]
+    assert descriptors() == before
 
 
 def loopback_up(ns: netns.NetNS) -> None:

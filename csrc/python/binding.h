@@ -49,6 +49,7 @@ struct handle {
 };
 
 extern PyTypeObject *netns__py_handle_type;
+PyObject *netns__py_borrow(PyTypeObject *type, struct netns *host);
 PyObject *netns__py_host(PyTypeObject *type);
 PyObject *netns__py_forget_host(PyObject *module, PyObject *unused);
 int netns__py_add_handle(PyObject *module);
@@ -68,6 +69,7 @@ int netns__py_add_switch(PyObject *module);
 /* follow.c */
 
 bool netns__py_is_step_in(PyObject *handle);
+PyObject *netns__py_step_home(PyObject *module, PyObject *unused);
 int netns__py_move_step(PyObject *from, PyObject *to);
 PyObject *netns__py_call_inside(PyObject *module, PyObject *args);
 PyObject *netns__py_schedule(PyObject *module, PyObject *args);

@@ -18,8 +18,9 @@
  * the thread at once, so that the rest of the step is where it belongs.
  */
 struct step {
-	PyObject *handle; /* where the thread is; NULL: home */
-	int64_t number;	  /* of the native guard */
+	PyObject *handle;   /* where the thread is; NULL: home */
+	int64_t number;	    /* of the native guard */
+	struct netns *home; /* where the thread came from */
 	struct step *outer;
 };
 
@@ -54,11 +55,23 @@ int netns__py_move_step(PyObject *from, PyObject *to)
 	return 0;
 }
 
+/* step_home(): the home of the innermost step, or None outside. */
+PyObject *netns__py_step_home(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	if (!innermost || !innermost->handle || !innermost->home)
+		return netns__py_none();
+	return netns__py_borrow(Py_TYPE(innermost->handle),
+				netns_ref(innermost->home));
+}
+
 /* Leaves. An exception that is set stays, or is the context of the new one. */
 static int leave_step(struct step *step)
 {
 	innermost = step->outer;
 	Py_CLEAR(step->handle);
+	netns_unref(step->home);
 	return step->number ? netns__py_leave_keeping(step->number) : 0;
 }
 
@@ -88,6 +101,8 @@ PyObject *netns__py_call_inside(PyObject *module, PyObject *args)
 		return NULL;
 	}
 	Py_INCREF(step.handle);
+	step.home = NULL;
+	netns_host(&step.home, NULL);
 	step.outer = innermost;
 	innermost = &step;
 	result = PyObject_Call(PyTuple_GetItem(args, 1), rest, NULL);

@@ -100,7 +100,8 @@ static PyMemberDef handle_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
-static PyObject *make_host(PyTypeObject *type, struct netns *host)
+/* Owns the reference; closing the object does nothing. */
+PyObject *netns__py_borrow(PyTypeObject *type, struct netns *host)
 {
 	struct handle *made = (struct handle *)PyType_GenericAlloc(type, 0);
 
@@ -131,7 +132,7 @@ PyObject *netns__py_host(PyTypeObject *type)
 		return netns__py_raise(&err);
 	dict = is_outermost ? PyThreadState_GetDict() : NULL; /* borrowed */
 	if (!dict)
-		return make_host(type, host);
+		return netns__py_borrow(type, host);
 	made = PyDict_GetItemWithError(dict, host_key); /* borrowed */
 	if (made && Py_TYPE(made) == type &&
 	    ((struct handle *)made)->ns == host) {
@@ -143,7 +144,7 @@ PyObject *netns__py_host(PyTypeObject *type)
 		netns_unref(host);
 		return NULL;
 	}
-	made = make_host(type, host);
+	made = netns__py_borrow(type, host);
 	if (made && PyDict_SetItem(dict, host_key, made) < 0)
 		Py_CLEAR(made);
 	return made;

@@ -60,6 +60,7 @@ static PyMethodDef functions[] = {
 	{ "tour_guard", netns__py_tour_guard, METH_NOARGS, NULL },
 	{ "do_inside", (PyCFunction)(void (*)(void))netns__py_do_inside,
 	  METH_FASTCALL, NULL },
+	{ "step_home", netns__py_step_home, METH_NOARGS, NULL },
 	{ "call_inside", netns__py_call_inside, METH_VARARGS, NULL },
 	{ "schedule", netns__py_schedule, METH_VARARGS, NULL },
 	{ "rundir", rundir, METH_NOARGS, NULL },
