@@ -366,13 +366,13 @@ struct netns_nsid {
 };
 
 /*
- * netns_get_nsids - the ids that the calling thread's namespace has, -1: none
+ * netns_get_nsid - the id that the calling thread's namespace has for ns, or -1
+ * netns_get_nsids - the same of many, asked over one socket
  * netns_set_nsid - give ns an id, for good; below 0: the kernel chooses
  * netns_nsids - the ids that the calling thread's namespace, or another, gave
  *
  * rtnetlink names the namespaces of veth peers and the like by these ids. Two
- * namespaces have ids for each other independently. netns_get_nsids() fills in
- * as many as there are namespaces, and asks for all over one socket.
+ * namespaces have ids for each other independently.
  *
  * netns_nsids() lists the ids that the namespace with the id target gave (Linux
  * 4.20), or, if that is below 0, those of the calling thread's; if only is not
@@ -389,6 +389,7 @@ struct netns_nsid {
  * calling thread's namespace to set.
  * Source: rtnetlink(7), RTM_NEWNSID and RTM_GETNSID, Linux 4.0; ip-netns(8).
  */
+int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err);
 int netns_get_nsids(struct netns *const *namespaces, size_t count,
 		    int32_t *nsids, struct netns_error *err);
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err);

@@ -491,7 +491,7 @@ class NetNS(Handle):
         thread's namespace. Since: Linux 4.9.
         """
         nsid = ffi.new("int32_t *")
-        call(lib.netns_get_nsids, slot(self), 1, nsid)
+        call(lib.netns_get_nsid, native(self), nsid)
         return None if nsid[0] < 0 else int(nsid[0])
 
     @nsid.setter

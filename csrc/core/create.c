@@ -295,19 +295,15 @@ static int look_at_mount_point(const struct place *place, struct stat *st,
 }
 
 /*
- * Asked before the unmount, so that a name is not half removed. At a name the
- * kernel itself tells: unlink(2) of a mount point is EBUSY once every other
- * objection is out of the way. At a path the file may be somebody's.
+ * Asked before the unmount, so that nothing is half removed. rmdir(2) of a file
+ * is ENOTDIR once every other objection is out of the way. (So is unlink(2) of a
+ * mount point EBUSY, but for that the kernel goes through all mounts.)
  */
 static int check_removable(const struct place *place, struct netns_error *err)
 {
-	int ret;
+	int ret = sys_rmdirat(place->dir, place->name);
 
-	if (!place->is_name)
-		ret = sys_may_change(place->dir);
-	else if (!(ret = sys_unlinkat(place->dir, place->name)))
-		return 1;
-	return netns__check(err, ret == -EBUSY ? 0 : ret, NETNS_STEP_UNLINK,
+	return netns__check(err, ret == -ENOTDIR ? 0 : ret, NETNS_STEP_UNLINK,
 			    place->path);
 }
 
@@ -372,8 +368,8 @@ static int delete_at(const struct place *place, struct netns_error *err)
 
 	if (ret > 0) {
 		ret = check_removable(place, err);
-		if (ret)
-			return ret < 0 ? ret : 0;
+		if (ret < 0)
+			return ret;
 		ret = unmount_all(place, &st, err);
 	} else if (!ret) {
 		ret = 1;

@@ -33,7 +33,7 @@ static const struct fault {
 	  { EACCES, EIO, EINVAL, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR,
 	    ESRCH } },
 	{ "fstat", { EBADF, ENOMEM, EOVERFLOW } },
-	{ "faccessat", { EACCES, ENOMEM, EROFS } },
+	{ "rmdirat", { EACCES, EPERM, EROFS } },
 	{ "fstatat", { EACCES, ELOOP, ENOENT, ENOMEM, ENOTDIR, EOVERFLOW } },
 	{ "fstatfs", { EBADF, EINTR, EIO, ENOMEM, ENOSYS, EOVERFLOW } },
 	{ "statx", { EACCES, EBADF, ENOMEM, ENOSYS } },

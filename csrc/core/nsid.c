@@ -259,6 +259,11 @@ int netns_get_nsids(struct netns *const *namespaces, size_t count,
 			     NETNS_STEP_GET_NSID, err);
 }
 
+int netns_get_nsid(struct netns *ns, int32_t *nsid, struct netns_error *err)
+{
+	return netns_get_nsids(&ns, 1, nsid, err);
+}
+
 int netns_set_nsid(struct netns *ns, int32_t nsid, struct netns_error *err)
 {
 	return request_nsids(RTM_NEWNSID, &ns, 1, &nsid, NETNS_STEP_SET_NSID,

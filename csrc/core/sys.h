@@ -108,9 +108,6 @@ static inline int sys_newer(int ret)
 #define SYS_statx (-1)
 #endif
 #endif
-#ifndef SYS_faccessat2
-#define SYS_faccessat2 SYS_NUMBER(439)
-#endif
 #ifndef SYS_listns
 #define SYS_listns SYS_NUMBER(470)
 #endif
@@ -551,21 +548,10 @@ static inline int sys_unlinkat(int dir, const char *name)
 	return SYS_RESULT(unlinkat(dir, name, 0));
 }
 
-/*
- * Whether the caller may remove and make files in a directory. Before
- * faccessat2(2) (Linux 5.8) the kernel answers for the real user, and so it
- * does where a sandbox refuses the call, in the words of a directory's refusal.
- */
-static inline int sys_may_change(int dir)
+static inline int sys_rmdirat(int dir, const char *name)
 {
-	int ret;
-
-	FAULT("faccessat");
-	ret = sys_newer(SYS_RESULT(
-		syscall(SYS_faccessat2, dir, ".", W_OK | X_OK, AT_EACCESS)));
-	return ret == -ENOSYS
-		     ? SYS_RESULT(syscall(SYS_faccessat, dir, ".", W_OK | X_OK))
-		     : ret;
+	FAULT("rmdirat");
+	return SYS_RESULT(unlinkat(dir, name, AT_REMOVEDIR));
 }
 
 /* -EWOULDBLOCK where another has the lock. */

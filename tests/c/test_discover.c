@@ -317,16 +317,16 @@ static void test_ids(void)
 		skip("needs NS_GET_OWNER_UID (Linux 4.11)");
 	}
 	ok(good(netns_nsids(-1, -1, &ids, fresh())) && !ids, "nsids: none");
-	ok(good(netns_get_nsids(&ns, 1, &id, fresh())) && id == -1,
+	ok(good(netns_get_nsid(ns, &id, fresh())) && id == -1,
 	   "get_nsid: none is given");
 	ok(good(netns_set_nsid(ns, 42, fresh())) &&
-		   good(netns_get_nsids(&ns, 1, &id, fresh())) && id == 42,
+		   good(netns_get_nsid(ns, &id, fresh())) && id == 42,
 	   "set_nsid: it has that one");
 	ok(bad(netns_set_nsid(ns, 43, fresh()), EEXIST, NETNS_STEP_SET_NSID,
 	       ""),
 	   "set_nsid: for good");
 	ok(good(netns_set_nsid(away, -1, fresh())) &&
-		   good(netns_get_nsids(&away, 1, &id, fresh())) && id >= 0,
+		   good(netns_get_nsid(away, &id, fresh())) && id >= 0,
 	   "set_nsid: of the kernel's choice");
 	ok(good(netns_get_nsids(both, 2, two, fresh())) && two[0] == 42 &&
 		   two[1] == id,

@@ -305,7 +305,7 @@ static int use_all(struct netns *before)
 	fd = netns_socket(ns, AF_INET, SOCK_DGRAM, 0, fresh());
 	must(good(fd));
 	close(fd);
-	must(good(netns_get_nsids(&ns, 1, &nsid, fresh())) && nsid == -1);
+	must(good(netns_get_nsid(ns, &nsid, fresh())) && nsid == -1);
 	must(good(netns_delete(rundir, "embed", fresh())));
 	must(netns_names(rundir, &names, &size, fresh()) == 0);
 	netns_free(names);

@@ -364,7 +364,7 @@ static int strand(void *argument)
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_cookie(ns[1], &cookie, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
-	must(bad(netns_get_nsids(&ns[1], 1, &id, fresh()), ENOTRECOVERABLE,
+	must(bad(netns_get_nsid(ns[1], &id, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
 	must(bad(netns_nsids(-1, -1, &ids, fresh()), ENOTRECOVERABLE,
 		 NETNS_STEP_CHECK_STRANDED, ""));
