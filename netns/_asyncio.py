@@ -112,11 +112,11 @@ def _follow(loop: t.Any) -> None:
         soon = {"_call_soon": 2}  # of both; it takes the callback, arguments and context
     if are_asyncios(*timers):
         timers = ["call_at"]  # which call_later() calls
-    for name, context_at in soon.items():
-        own = _method(loop, name)
-        setattr(loop, name, schedule(INSIDE, *own, context_at, _StandIn, call_inside))
+    for name, at in soon.items():
+        setattr(loop, name, schedule(INSIDE, *_method(loop, name), at, _StandIn, call_inside))
     for name in timers:
-        setattr(loop, name, partial(_call_at, _own(loop, name)))
+        inside = partial(_call_at, _own(loop, name))
+        setattr(loop, name, schedule(INSIDE, *_method(loop, name), 0, inside, None))
     loop.run_in_executor = partial(_run_in_executor, _own(loop, "run_in_executor"))
     if not are_asyncios("getaddrinfo", "getnameinfo"):  # which are by run_in_executor()
         _follow_names(loop)
@@ -136,12 +136,12 @@ def _own(loop: t.Any, name: str) -> t.Callable[..., t.Any]:
 
 
 def _call_at(own: t.Any, when: float, fn: t.Any, *args: t.Any, context: t.Any = None) -> t.Any:
-    ns = INSIDE.get() if context is None else context.get(INSIDE)
-    if ns is not None and not isinstance(fn, _StandIn):
+    """Where the context names a namespace."""
+    if not isinstance(fn, _StandIn):
         # asyncio keeps a cancelled timer, and its context, until it would have been due;
         # but not its callback.
-        run = (context or copy_context()).run  # one that names a namespace is not empty
-        fn, context = _StandIn(call_inside, ns, run, fn), Context()
+        context = copy_context() if context is None else context
+        fn, context = _StandIn(call_inside, context[INSIDE], context.run, fn), Context()
     timer = own(when, fn, *args, context=context)
     made_at = getattr(timer, "_source_traceback", None)
     if made_at:  # in debug mode: asyncio says who called it, and that was not this module

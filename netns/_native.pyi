@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 from ._handle import NetNS
@@ -25,8 +24,8 @@ def schedule(
     method: Callable[..., Any],
     loop: Callable[[], Any] | None,
     context_at: int,
-    stand_in: type[partial[Any]],
-    call_inside: Callable[..., Any],
+    stand_in: Callable[..., Any],
+    call_inside: Callable[..., Any] | None,
     /,
 ) -> Callable[..., Any]: ...
 def check_interpreter() -> None: ...

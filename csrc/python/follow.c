@@ -216,6 +216,10 @@ static PyObject *scheduled(PyObject *self, PyObject *const *args,
 				    find_context(self, args, count, names));
 		if (!ns && PyErr_Occurred())
 			return NULL;
+		if (ns && PyTuple_GetItem(self, CALL_INSIDE) == Py_None) {
+			Py_DECREF(ns);
+			return netns__py_call(type, args, count, names);
+		}
 		if (ns) {
 			stand_in = PyObject_CallFunctionObjArgs(
 				type, PyTuple_GetItem(self, CALL_INSIDE), ns,
@@ -242,7 +246,8 @@ static PyMethodDef scheduled_method = {
  * a loop's method that takes a callback first. The loop is a weak reference, for a
  * method that takes it as first argument, or None. The context is at that
  * position, if it is not 0, or a keyword argument. Where it names a namespace,
- * stand_in(call_inside, ns, callback) stands for the callback.
+ * stand_in(call_inside, ns, callback) stands for the callback. With None for
+ * call_inside, stand_in is called in the method's place, as for a timer.
  */
 PyObject *netns__py_schedule(PyObject *module, PyObject *args)
 {
