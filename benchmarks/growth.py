@@ -101,8 +101,7 @@ OPERATIONS = {
     "create_delete": Operation(
         "`create(name)` and `delete(name)`",
         each(create_delete),
-        "before it unmounts a name, `delete` asks the kernel whether that may be removed,"
-        " and the kernel looks for the mount point through all mounts",
+        CACHES,
         True,
     ),
     "names": Operation(
