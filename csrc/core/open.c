@@ -115,9 +115,6 @@ static int look_at_stranger(int peek, struct stat *st)
 	return ret;
 }
 
-/* nsfs's device is the same for all namespaces; 0: not known yet. */
-static _Atomic uint64_t nsfs_device;
-
 /*
  * Between the two looks only who may write in the directory can put something
  * else there: O_NONBLOCK keeps a FIFO or a device from blocking, and it is
