@@ -120,6 +120,8 @@ def test_the_default_executor_stays_where_it_was_first_used(ns: netns.NetNS) -> 
 
     async def main() -> list[str]:
         loop = asyncio.get_running_loop()
+        # Of one thread: a larger one may start another before the first is idle.
+        loop.set_default_executor(ThreadPoolExecutor(1))
         with ns.enter():
             job = loop.run_in_executor(None, here)
         return [await job, await loop.run_in_executor(None, here)]
