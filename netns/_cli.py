@@ -9,7 +9,7 @@ import sys
 
 import netns
 
-from ._call import call, directory, lib, native
+from ._call import call, decode, directory, lib, native
 from ._errors import step_text
 from ._names import nsids_given, nsids_of
 from ._words import FAILED, REFUSED, WRONG, identifier, in_full, simple
@@ -152,7 +152,7 @@ def delete(args: Any) -> int:
     if not args.all:
         netns.delete(*args.target, rundir=args.rundir)
         return 0
-    rundir = os.fsdecode(directory(args.rundir))  # of two, the user's own
+    rundir = decode(directory(args.rundir))  # of two, the user's own
     try:
         netns.delete(*netns.names(rundir=rundir), rundir=rundir)
     except netns.Error as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from _struct import iter_unpack
 from errno import ENOENT, ENOSYS
 from itertools import islice
 
-from ._call import call, directories, ffi, lib, number
+from ._call import call, decode, directories, ffi, lib, number
 from ._errors import (
     KernelError,
     NotFoundError,
@@ -216,7 +215,7 @@ def numbers(block: t.Any) -> list[int]:
 
 
 def texts(block: t.Any) -> list[str]:
-    return os.fsdecode(bytes(ffi.buffer(block.texts, block.texts_size))).split("\0")
+    return decode(bytes(ffi.buffer(block.texts, block.texts_size))).split("\0")
 
 
 def _holders(block: t.Any) -> t.Any:

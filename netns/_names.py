@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from os import fsdecode
-
-from ._call import Handle, call, directories, ffi, lib, native
+from ._call import Handle, call, decode, directories, ffi, lib, native
 from ._lazy import _types as t
 
 
@@ -39,7 +37,7 @@ def _names(where: bytes) -> list[str]:
     block = ffi.gc(found[0], lib.netns_free)
     if not count:
         return []
-    return list(map(fsdecode, bytes(ffi.buffer(block, size[0] - 1)).split(b"\0")))
+    return list(map(decode, bytes(ffi.buffer(block, size[0] - 1)).split(b"\0")))
 
 
 def nsids_given(namespaces: t.Iterable[Handle]) -> list[t.Optional[int]]:
