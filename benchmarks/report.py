@@ -1,4 +1,4 @@
-"""What race.py measured, as a page and a plot; nothing in them is typed by hand.
+"""What race.py measured, as a page and two plots; nothing in them is typed by hand.
 
 python benchmarks/report.py [--to DIRECTORY]
 """
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pyperf
 
+import ratios
 from operations import FLOOR, OURS, TARGETS, Limit, Target
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,7 @@ class Places(NamedTuple):
     results: Path
     page: Path
     plot: Path
+    ratios: Path
 
     @classmethod
     def of(cls, to: Path | None, partial: bool = False) -> Places:
@@ -30,10 +32,14 @@ class Places(NamedTuple):
         if to is None and not partial:
             docs = ROOT / "docs"
             return cls(
-                ROOT / "benchmarks/results.json", docs / "performance.md", docs / "performance.svg"
+                ROOT / "benchmarks/results.json",
+                docs / "performance.md",
+                docs / "performance.svg",
+                docs / "_static/ratios.svg",
             )
         to = to or ROOT / "build/bench"
-        return cls(to / "results.json", to / "performance.md", to / "performance.svg")
+        names = ("results.json", "performance.md", "performance.svg", "ratios.svg")
+        return cls(*(to / name for name in names))
 
 
 class Ratio(NamedTuple):
@@ -265,6 +271,10 @@ def write(places: Places) -> None:
         plot(results, places.plot)
     except ModuleNotFoundError as error:
         print(f"no plot: {error} (the extra `bench` has it)", file=sys.stderr)
+    if drawn := ratios.draw(results):
+        places.ratios.write_text(drawn)
+    if drawn := ratios.draw(results):
+        places.ratios.write_text(drawn)
     judgements = [row for target in TARGETS if (row := judged(target, results["operations"]))]
     for title, *rest in judgements:
         print(title.replace("`", ""), *rest, sep=" | ")
@@ -277,6 +287,6 @@ def write(places: Places) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="The page and the plot of a run's results")
+    parser = argparse.ArgumentParser(description="The page and the plots of a run's results")
     parser.add_argument("--to", type=Path, help="the directory that has results.json")
     write(Places.of(parser.parse_args().to))

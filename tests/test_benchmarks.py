@@ -25,6 +25,7 @@ import limits
 import million
 import operations
 import race
+import ratios
 import report
 from support import RUN
 
@@ -82,6 +83,13 @@ def test_the_page_is_made_of_the_results(places: report.Places, results: Any) ->
             assert f"{name} | {shown} |" in page.replace("**", "")
     for name, reason in results["absent"].items():
         assert f"- {name}: {reason}\n" in page
+
+
+def test_the_documentation_has_one_race() -> None:
+    of = report.Places.of(None)
+    results = json.loads(of.results.read_text())
+    assert of.page.read_text() == report.page(results), "python benchmarks/report.py"
+    assert of.ratios.read_text() == ratios.draw(results), "python benchmarks/report.py"
 
 
 @pytest.mark.parametrize("target", operations.TARGETS)
@@ -177,6 +185,7 @@ RACE_OF_FAILURES = """
 import sys
 import contestants
 import race
+import ratios
 from operations import FLOOR, NSENTER, OURS
 kept = {name: contestants.CONTESTANTS[name] for name in (FLOOR, OURS, NSENTER)}
 contestants.CONTESTANTS.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -83,15 +82,6 @@ def test_c_examples_compile_and_run(where: str, code: str, tmp_path: Path) -> No
     files = [str(path) for path in (program.with_suffix(".c"), *sources)]
     subprocess.run(["cc", *map(str, options), "-o", str(program), *files], check=True)
     run([str(program)], tmp_path)
-
-
-def test_the_plot_is_that_of_the_last_race() -> None:
-    sys.path.insert(0, str(ROOT / "docs/_ext"))
-    try:
-        from ratios import PLOT, RESULTS, draw
-    finally:
-        del sys.path[0]
-    assert PLOT.read_text() == draw(json.loads(RESULTS.read_text())), "python docs/_ext/ratios.py"
 
 
 def test_the_readme_has_the_two_commands_and_no_other() -> None:
