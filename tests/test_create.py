@@ -161,6 +161,36 @@ def test_delete_many(name: str, tmp_path: Path) -> None:
     assert task_links() == before
 
 
+def test_delete_many_takes_no_descriptors(tmp_path: Path) -> None:
+    """Each thread keeps what it has opened, in a table of its own, however small."""
+    script = """
+import os, resource, sys, threading, netns
+rundir, seen = sys.argv[1], []
+with netns.new() as ns:
+    for number in range(400):
+        ns.pin(str(number), rundir=rundir)
+os.closerange(3, 9)
+resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
+done = threading.Event()
+def look():
+    while not done.is_set():
+        seen.append(len(os.listdir("/proc/self/fd")))
+watcher = threading.Thread(target=look, daemon=True)
+watcher.start()
+netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+done.set()
+watcher.join()
+assert not os.listdir(rundir)
+assert max(seen) <= 3 + 3, max(seen)  # three: the directory, its lock and the listing
+assert os.listdir("/proc/self/fd") == ["0", "1", "2", "3"]
+"""
+    rundir = tmp_path / "run"
+    try:
+        subprocess.run([sys.executable, "-c", script, rundir], check=True)
+    finally:
+        subprocess.run(["umount", "-R", rundir])
+
+
 def test_delete_nothing() -> None:
     netns.delete()
 

@@ -87,6 +87,9 @@ static inline int sys_newer(int ret)
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open SYS_NUMBER(434)
 #endif
+#ifndef SYS_close_range
+#define SYS_close_range SYS_NUMBER(436)
+#endif
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd SYS_NUMBER(438)
 #endif
@@ -125,6 +128,7 @@ static inline int sys_newer(int ret)
 #define SYS_SO_NETNS_COOKIE	    71
 #define SYS_STATX_MNT_ID	    0x1000
 #define SYS_STATX_MNT_ID_UNIQUE	    0x4000
+#define SYS_CLOSE_RANGE_UNSHARE	    2
 #define SYS_KCMP_FILES		    2
 #define SYS_FD_NSFS_ROOT	    (-10003)
 #define SYS_FILEID_NSFS		    0xf1
@@ -169,6 +173,12 @@ static inline int sys_close(int fd)
 	int ret = SYS_RESULT((int)syscall(SYS_close, fd));
 
 	return fault ? -fault : ret;
+}
+
+static inline int sys_close_range(int first, int last, unsigned int flags)
+{
+	FAULT("close_range");
+	return SYS_RESULT((int)syscall(SYS_close_range, first, last, flags));
 }
 
 #define SYS_LEAST_FD 3
