@@ -271,30 +271,35 @@ def discover(*, descriptors: bool = False, rundir: t.Optional[t.Directory] = Non
     what = lib.NETNS_PINS | (lib.NETNS_DESCRIPTORS if descriptors else lib.NETNS_THREADS)
     where, *others = directories(rundir)
     block = scan(what, where)
-    dev, ids, strings = block.dev, numbers(block), iter(texts(block))
+    dev, ids, strings = block.dev, tuple(numbers(block)), tuple(texts(block))
     holding = _holders(block)
     result = Discovery()
     result.hidden = block.hidden
     add = result.append
+    text = 0  # where in strings the next one's begin
     for ino, cookie, named, paths, processes, elsewhere, held, _, first, _ in entries(block):
-        thread = first + processes
+        path, thread = text + named, first + processes
+        end = path + paths
+        holders = []
+        for kind, pid, fd in islice(holding, held):
+            if kind == lib.NETNS_HELD_BY_MOUNT:
+                holders.append(_holder.Holder(_KINDS[kind], pid, None, strings[end]))
+                end += 1
+            else:
+                holders.append(_holder.Holder(_KINDS[kind], pid, fd, None))
         add(
             Found(
                 dev,
                 ino,
-                tuple(islice(strings, named)),
-                tuple(islice(strings, paths)),
-                tuple(ids[first:thread]),
-                tuple(ids[thread : thread + elsewhere]),
-                tuple(
-                    _holder.Holder(_KINDS[kind], pid, None, next(strings))
-                    if kind == lib.NETNS_HELD_BY_MOUNT
-                    else _holder.Holder(_KINDS[kind], pid, fd, None)
-                    for kind, pid, fd in islice(holding, held)
-                ),
+                strings[text:path],
+                strings[path : path + paths],
+                ids[first:thread],
+                ids[thread : thread + elsewhere],
+                tuple(holders),
                 cookie,
             )
         )
+        text = end
     if others:  # names that are not the user's own
         _add_names(result, pinned(rundir))
     return result
