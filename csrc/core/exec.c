@@ -63,27 +63,70 @@ static int carry_mount(int old, const char *path)
 	return sys_mount(source, path, MS_BIND | MS_REC);
 }
 
+static void carry_path(int old, const char *path, struct left_out *left)
+{
+	int ret;
+
+	if (strncmp(path, "/sys/", 5) != 0)
+		return;
+	ret = carry_mount(old, path);
+	if (ret < 0 && ret != -ENOENT)
+		leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, path);
+}
+
+/* One that is gone meanwhile is none. */
+static void carry_listed(int old, uint64_t on, uint64_t id,
+			 struct left_out *left)
+{
+	struct sys_statmount mount;
+	int ret = sys_statmount(id, &mount);
+
+	if (ret < 0 && ret != -ENOENT)
+		leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, "/sys");
+	else if (!ret && mount.parent == on)
+		carry_path(old, mount.text + mount.point, left);
+}
+
+/*
+ * From Linux 6.8 on the kernel lists what is below one mount. Before, or where
+ * that is too much: -ENOSYS, with nothing carried.
+ */
+static int carry_below(int old, struct left_out *left)
+{
+	uint64_t ids[512];
+	struct sys_statx sx;
+	int i, count = sys_locate_unique(old, "", &sx);
+
+	if (!count)
+		count = sx.mask & SYS_STATX_MNT_ID_UNIQUE
+			      ? sys_listmount(sx.mnt_id, ids, 512)
+			      : -ENOSYS;
+	if (count < 0)
+		return count;
+	if (count == 512)
+		return -ENOSYS;
+	for (i = 0; i < count; i++)
+		carry_listed(old, sx.mnt_id, ids[i], left);
+	return 0;
+}
+
 /* 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw */
 static void carry_line(char *line, int old, int mount, struct left_out *left)
 {
 	char *path, *end;
-	int i, ret;
+	int i;
 
 	strtol(line, &path, 10);
 	if (strtol(path, &path, 10) != mount)
 		return;
 	for (i = 0; i < 2 && path; i++)
 		path = strchr(path + 1, ' ');
-	if (!path || strncmp(++path, "/sys/", 5) != 0)
-		return;
-	end = strchr(path, ' ');
+	end = path ? strchr(++path, ' ') : NULL;
 	if (!end)
 		return;
 	*end = '\0';
 	netns__decode_path(path);
-	ret = carry_mount(old, path);
-	if (ret < 0 && ret != -ENOENT)
-		leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, path);
+	carry_path(old, path, left);
 }
 
 /* Calls for each line of a file; longer ones than fit are passed over. */
@@ -126,8 +169,10 @@ static int carry_mounts(int old, struct left_out *left)
 {
 	struct lines lines = { 0 };
 	char path[64], *line;
-	int mount, ret;
+	int mount, ret = carry_below(old, left);
 
+	if (ret != -ENOSYS)
+		return ret;
 	mount = netns__read_mount_id(old);
 	if (mount < 0)
 		return mount;

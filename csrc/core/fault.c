@@ -40,6 +40,8 @@ static const struct fault {
 	{ "fstatat", { EACCES, ELOOP, ENOENT, ENOMEM, ENOTDIR, EOVERFLOW } },
 	{ "fstatfs", { EBADF, EINTR, EIO, ENOMEM, ENOSYS, EOVERFLOW } },
 	{ "statx", { EACCES, EBADF, ENOMEM, ENOSYS } },
+	{ "listmount", { EPERM, ENOMEM, ENOSYS } },
+	{ "statmount", { EOVERFLOW, EPERM, ENOMEM } },
 	{ "ioctl", { EBADF, ENOTTY, EPERM, EMFILE, ENOMEM } },
 	{ "setns", { EBADF, EINVAL, ENOMEM, EPERM, ESRCH } },
 	{ "unshare", { EINVAL, ENOMEM, ENOSPC, EPERM, EUSERS } },

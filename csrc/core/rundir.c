@@ -263,8 +263,11 @@ static int reopen_rundir(struct place *place, struct netns_error *err)
 int netns__read_mount_id(int fd)
 {
 	char path[64], text[128], *field;
-	int file, ret;
+	struct sys_statx sx;
+	int file, ret = sys_locate(fd, "", AT_EMPTY_PATH, &sx);
 
+	if (!ret && sx.mask & SYS_STATX_MNT_ID)
+		return (int)sx.mnt_id;
 	snprintf(path, sizeof(path), "%s/fdinfo/%d", netns__own_proc(), fd);
 	file = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
 	if (file < 0)

@@ -111,6 +111,12 @@ static inline int sys_newer(int ret)
 #define SYS_statx (-1)
 #endif
 #endif
+#ifndef SYS_statmount
+#define SYS_statmount SYS_NUMBER(457)
+#endif
+#ifndef SYS_listmount
+#define SYS_listmount SYS_NUMBER(458)
+#endif
 #ifndef SYS_listns
 #define SYS_listns SYS_NUMBER(470)
 #endif
@@ -129,6 +135,8 @@ static inline int sys_newer(int ret)
 #define SYS_STATX_MNT_ID	    0x1000
 #define SYS_STATX_MNT_ID_UNIQUE	    0x4000
 #define SYS_CLOSE_RANGE_UNSHARE	    2
+#define SYS_STATMOUNT_BASIC	    0x2
+#define SYS_STATMOUNT_POINT	    0x10
 #define SYS_KCMP_FILES		    2
 #define SYS_FD_NSFS_ROOT	    (-10003)
 #define SYS_FILEID_NSFS		    0xf1
@@ -156,6 +164,15 @@ struct sys_statx {
 	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
 	uint64_t mnt_id;
 	uint64_t spares[13];
+};
+
+/* struct statmount; the path is at text + point. */
+struct sys_statmount {
+	uint32_t size, options;
+	uint64_t mask, super[3], id, parent, others[6];
+	uint32_t root, point;
+	uint64_t spares[50];
+	char text[4096];
 };
 
 /* struct dirent64, which not every libc has. */
@@ -523,8 +540,39 @@ static inline int sys_locate(int dir, const char *path, int flags,
 static inline int sys_locate_unique(int dir, const char *path,
 				    struct sys_statx *sx)
 {
-	return sys_statx(dir, path, SYS_AT_STATX_DONT_SYNC,
+	return sys_statx(dir, path, AT_EMPTY_PATH | SYS_AT_STATX_DONT_SYNC,
 			 SYS_STATX_MNT_ID | SYS_STATX_MNT_ID_UNIQUE, sx);
+}
+
+/*
+ * The unique ids of up to room mounts below a mount (Linux 6.8). Returns how
+ * many there are in ids.
+ */
+static inline int sys_listmount(uint64_t mount, uint64_t *ids, size_t room)
+{
+	struct {
+		uint32_t size, spare;
+		uint64_t mount, after;
+	} request = { .size = sizeof(request), .mount = mount };
+
+	FAULT_NEWER("listmount");
+	return sys_newer(SYS_RESULT(
+		(int)syscall(SYS_listmount, &request, ids, room, 0)));
+}
+
+/* Where the mount with that unique id is, and on which. */
+static inline int sys_statmount(uint64_t mount, struct sys_statmount *sm)
+{
+	struct {
+		uint32_t size, spare;
+		uint64_t mount, mask;
+	} request = { .size = sizeof(request),
+		      .mount = mount,
+		      .mask = SYS_STATMOUNT_BASIC | SYS_STATMOUNT_POINT };
+
+	FAULT("statmount");
+	return SYS_RESULT(
+		(int)syscall(SYS_statmount, &request, sm, sizeof(*sm), 0));
 }
 
 static inline int sys_mount(const char *source, const char *target,
