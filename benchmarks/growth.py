@@ -104,6 +104,11 @@ OPERATIONS = {
         CACHES,
         True,
     ),
+    "run": Operation(
+        '`ns.run(["true"])`',
+        each(lambda place: place.target.run(["true"])),
+        "for the command's mount namespace the kernel copies every mount",
+    ),
     "names": Operation(
         "`names()`",
         each(lambda place: netns.names()),
