@@ -101,7 +101,7 @@ OPERATIONS = {
     "create_delete": Operation(
         "`create(name)` and `delete(name)`",
         each(create_delete),
-        CACHES,
+        "as `new()`",
         True,
     ),
     "run": Operation(
