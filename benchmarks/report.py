@@ -273,8 +273,6 @@ def write(places: Places) -> None:
         print(f"no plot: {error} (the extra `bench` has it)", file=sys.stderr)
     if drawn := ratios.draw(results):
         places.ratios.write_text(drawn)
-    if drawn := ratios.draw(results):
-        places.ratios.write_text(drawn)
     judgements = [row for target in TARGETS if (row := judged(target, results["operations"]))]
     for title, *rest in judgements:
         print(title.replace("`", ""), *rest, sep=" | ")
@@ -283,7 +281,8 @@ def write(places: Places) -> None:
             print(f"failed: {name}, {operation['title'].replace('`', '')}: {words}")
     for name, reason in results["absent"].items():
         print(f"absent: {name}: {reason}")
-    print("written:", *(place for place in places if place.exists()))
+    written = [place for place in places if place.exists() and (drawn or place != places.ratios)]
+    print("written:", *written)
 
 
 if __name__ == "__main__":

@@ -575,10 +575,9 @@ int netns_delete(const char *rundir, const char *target,
  *
  * Deletes each as netns_delete() does, also after failures. Up to sixteen
  * threads, which end with the call, delete the names together and so share the
- * kernel's grace periods. They keep the namespaces alive, in descriptors of their
- * own, until they are through: the kernel clears away those that have ended in
- * the same periods. Others get the directory's lock from time to time meanwhile.
- * Each name must be given once.
+ * kernel's grace periods. Meanwhile they keep the namespaces alive, in descriptors
+ * of their own: the kernel clears away those that have ended in the same periods.
+ * Others get the directory's lock from time to time. Each name must be given once.
  *
  * Returns how many failed. errors has count elements; err is 0 in those whose
  * target is deleted.

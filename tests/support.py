@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import random
 import signal
@@ -122,7 +123,14 @@ needs_cookies = pytest.mark.skipif(
 )
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+MS_REC, MS_SLAVE = 1 << 14, 1 << 19
+
+
+def has_call(number: int) -> bool:
+    """Whether the kernel has a call, asked with arguments that every kernel refuses."""
+    LIBC.syscall(number, -1, None, -1, None, 0, 0)
+    return ctypes.get_errno() != errno.ENOSYS
 
 
 def link(ns: netns.NetNS) -> str:

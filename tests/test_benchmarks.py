@@ -185,7 +185,6 @@ RACE_OF_FAILURES = """
 import sys
 import contestants
 import race
-import ratios
 from operations import FLOOR, NSENTER, OURS
 kept = {name: contestants.CONTESTANTS[name] for name in (FLOOR, OURS, NSENTER)}
 contestants.CONTESTANTS.clear()

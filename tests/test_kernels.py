@@ -18,7 +18,7 @@ import pytest
 
 import calls
 import netns
-from support import LIBC, RUN
+from support import CLONE_NEWNS, LIBC, MS_REC, MS_SLAVE, RUN, has_call, unshare_run_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/kernels.md"
@@ -33,6 +33,7 @@ REQUESTS = {
     NS_GET_ID: errno.ENOTTY,
     SIOCGSKNS: errno.EFAULT,  # taken for a request about a device, it lacks the name
 }
+CLOSE_RANGE, STATMOUNT, LISTMOUNT = CALLS = 436, 457, 458  # that Linux 4.9 lacks
 NUMBERS = {  # of ioctl, getsockopt
     "x86_64": (16, 55),
     "aarch64": (29, 209),
@@ -40,14 +41,8 @@ NUMBERS = {  # of ioctl, getsockopt
 }
 
 
-def has_call(number: int) -> bool:
-    """Whether the kernel has a call, asked with arguments that every kernel refuses."""
-    LIBC.syscall(number, -1, None, -1, None, 0, 0)
-    return ctypes.get_errno() != errno.ENOSYS
-
-
 def be_old() -> None:
-    """From now on this process gets Linux 4.9's answers to the requests above."""
+    """From now on this process gets Linux 4.9's answers to what is above."""
     ioctl, getsockopt = NUMBERS[os.uname().machine]
     load, same, answer = 0x20, 0x15, 0x06  # LD|W|ABS, JEQ|K, RET|K
     allow, refuse = 0x7FFF0000, 0x00050000
@@ -62,6 +57,9 @@ def be_old() -> None:
 
     when(ioctl, 1, REQUESTS)
     when(getsockopt, 2, {SO_NETNS_COOKIE: errno.ENOPROTOOPT})
+    code.append((load, 0, 0, 0))
+    for number in CALLS:
+        code.extend([(same, 0, 1, number), (answer, 0, 0, refuse | errno.ENOSYS)])
     code.append((answer, 0, 0, allow))
     filters = b"".join(struct.pack("=HBBI", *each) for each in code)
     buffer = ctypes.create_string_buffer(filters)
@@ -113,6 +111,40 @@ def test_an_old_kernel_tells_no_owner(name: str) -> None:
 
     netns.create(name).close()
     on_an_old_kernel(body)
+
+
+@needs_filters
+def test_an_old_kernel_lists_no_mounts() -> None:
+    """A command gets what is mounted below /sys all the same."""
+
+    def body() -> None:
+        assert not has_call(LISTMOUNT)
+        assert LIBC.unshare(CLONE_NEWNS) == 0
+        assert LIBC.mount(b"", b"/", None, MS_SLAVE | MS_REC, None) == 0
+        assert LIBC.mount(b"none", b"/sys/fs/cgroup", b"tmpfs", 0, None) == 0
+        Path("/sys/fs/cgroup/carried").touch()
+        with netns.new() as ns:
+            ns.run(["test", "-e", "/sys/fs/cgroup/carried"], check=True)
+
+    on_an_old_kernel(body)
+
+
+@needs_filters
+def test_an_old_kernel_has_one_table_of_descriptors(tmp_path: Path) -> None:
+    """Names are deleted together without another one."""
+    rundir = tmp_path / "run"
+
+    def body() -> None:
+        assert not has_call(CLOSE_RANGE)
+        netns.delete(*netns.names(rundir=rundir), rundir=rundir)
+
+    with netns.new() as ns:
+        for number in range(40):
+            ns.pin(str(number), rundir=rundir)
+    on_an_old_kernel(body)
+    left = os.listdir(rundir)
+    unshare_run_directory(rundir)
+    assert not left
 
 
 @needs_filters

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Namespaces made, pinned and unpinned. */
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -281,11 +280,9 @@ static int look_at_mount_point(const struct place *place, struct stat *st,
 
 	if (fd == -EINVAL && netns__is_leftover(st, place->is_name))
 		return 0;
-	if (fd == -EINVAL && place->is_name && S_ISLNK(st->st_mode)) {
-		fd = follow_link(place, &kept);
-		if (fd >= 0)
-			return 0;
-	}
+	if (fd == -EINVAL && place->is_name && S_ISLNK(st->st_mode) &&
+	    follow_link(place, &kept) >= 0)
+		return 0;
 	return fd < 0 ? netns__pass(err, &kept) : fd;
 }
 
@@ -356,7 +353,7 @@ static int remove_mount_point(const struct place *place, const struct stat *st,
 			    NETNS_STEP_UNLINK, place->path);
 }
 
-/* *ns is then the namespace that was mounted there, open, or none: not positive. */
+/* *ns is then what was mounted there, open for the caller; 0 or less: nothing. */
 static int delete_at(const struct place *place, int *ns,
 		     struct netns_error *err)
 {
@@ -402,9 +399,9 @@ int netns_delete(const char *rundir, const char *target,
  * once it has begun on some, the unmounts of the others take three times as long.
  * Solution: threads that wait at the same time wait for the same grace period
  * (more than sixteen have not been seen to gain), and each keeps the namespaces
- * open until all threads are through. Their descriptors are in a table of the
- * thread's own (Linux 5.9), where they take none of the process's, and are in no
- * child. Where there is none, or no room, they are closed at once.
+ * open until it is through. Their descriptors are in a table of the thread's own
+ * (Linux 5.9), where they take none of the process's, and are in no child. Where
+ * there is no such table, or it is full, they are closed.
  *
  * The lock is given back now and then, because others would give up before
  * thousands of names are gone; in each pause they try at least once.
@@ -423,32 +420,31 @@ struct deletions {
 	atomic_int failed;
 };
 
-/* In a table of the thread's own: all but the run directory and 0, 1, 2. */
-static void close_others(int rundir)
+/*
+ * A table of descriptors of the thread's own, with none of the process's but 0, 1
+ * and 2: closing copies of others would flush their files. 1, 0 where there can
+ * be none, or -errno; *dir is then the run directory in it.
+ */
+static int begin_own_files(int *dir, const struct place *rundir)
 {
-	sys_close_range(SYS_LEAST_FD, rundir - 1, 0);
-	sys_close_range(rundir + 1, INT_MAX, 0);
+	if (sys_close_range(SYS_LEAST_FD, SYS_CLOSE_RANGE_UNSHARE) < 0)
+		return 0;
+	*dir = sys_openat(AT_FDCWD, rundir->dir_path, O_PATH | O_DIRECTORY, 0);
+	return *dir < 0 ? *dir : 1;
 }
 
-static bool begin_own_files(int rundir)
-{
-	if (sys_close_range(rundir + 1, INT_MAX, SYS_CLOSE_RANGE_UNSHARE) < 0)
-		return false;
-	close_others(rundir);
-	return true;
-}
-
-static void delete_name(struct deletions *all, size_t i, bool keep)
+static void delete_name(struct deletions *all, size_t i, int dir, bool keep)
 {
 	struct netns_error *err = &all->errors[i];
 	struct place place;
 	int ns = 0, ret;
 
 	ret = netns__place_beside(&place, &all->rundir, all->targets[i], err);
+	place.dir = dir;
 	if (!ret)
 		ret = delete_at(&place, &ns, err);
 	if (keep && (ret == -EMFILE || ret == -ENFILE)) {
-		close_others(place.dir);
+		sys_close_range(dir + 1, 0);
 		err->err = 0;
 		ret = delete_at(&place, &ns, err);
 	}
@@ -458,43 +454,44 @@ static void delete_name(struct deletions *all, size_t i, bool keep)
 		atomic_fetch_add(&all->failed, 1);
 }
 
-/* Each thread takes the next name. */
-static void delete_names(struct deletions *all, bool keep)
+/* Each thread takes the next name, one in any case. */
+static void delete_names(struct deletions *all, int dir, bool keep)
 {
 	size_t i;
 
-	while (sys_now() < all->pause &&
-	       (i = atomic_fetch_add(&all->next, 1)) < all->count) {
-		if (netns__is_name(all->targets[i]))
-			delete_name(all, i, keep);
-	}
+	do {
+		i = atomic_fetch_add(&all->next, 1);
+		if (i < all->count && netns__is_name(all->targets[i]))
+			delete_name(all, i, dir, keep);
+	} while (i < all->count && sys_now() < all->pause);
 }
 
 static void *run_deleter(void *arg)
 {
 	struct deletions *all = arg;
-	bool keep = begin_own_files(all->rundir.dir);
+	int dir = all->rundir.dir, own = begin_own_files(&dir, &all->rundir);
 
-	delete_names(all, keep);
+	if (own >= 0)
+		delete_names(all, dir, own);
 	/* A thread is joined before the kernel closes what it has open. */
-	if (keep)
-		sys_close_range(SYS_LEAST_FD, INT_MAX, 0);
+	if (own)
+		sys_close_range(0, 0);
 	return NULL;
 }
 
 static void delete_in_threads(struct deletions *all, size_t names)
 {
+	size_t begin = atomic_load(&all->next), n = 0;
 	pthread_t threads[DELETERS];
-	size_t n = 0;
 
 	while (n < DELETERS && n < names &&
 	       !netns__helper_start(&threads[n], HELPER_STACK, run_deleter,
 				    all))
 		n++;
-	if (!n)
-		delete_names(all, false);
 	while (n)
 		sys_join(threads[--n]);
+	if (atomic_load(&all->next) == begin)
+		delete_names(all, all->rundir.dir, false);
 }
 
 /* Deletes names together. Returns the first target that it did not come to. */

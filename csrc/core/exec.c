@@ -83,13 +83,13 @@ static void carry_listed(int old, uint64_t on, uint64_t id,
 
 	if (ret < 0 && ret != -ENOENT)
 		leave_out(left, ret, NETNS_STEP_CARRY_MOUNT, "/sys");
-	else if (!ret && mount.parent == on)
+	else if (!ret && mount.parent == on && mount.mask & SYS_STATMOUNT_POINT)
 		carry_path(old, mount.text + mount.point, left);
 }
 
 /*
- * From Linux 6.8 on the kernel lists what is below one mount. Before, or where
- * that is too much: -ENOSYS, with nothing carried.
+ * From Linux 6.8 on the kernel lists what is below one mount, at any depth.
+ * Before, or where that is too much: -ENOSYS, with nothing carried.
  */
 static int carry_below(int old, struct left_out *left)
 {

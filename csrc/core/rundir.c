@@ -266,7 +266,8 @@ int netns__read_mount_id(int fd)
 	struct sys_statx sx;
 	int file, ret = sys_locate(fd, "", AT_EMPTY_PATH, &sx);
 
-	if (!ret && sx.mask & SYS_STATX_MNT_ID)
+	/* qemu-user says that it tells the id, and does not. */
+	if (!ret && sx.mask & SYS_STATX_MNT_ID && sx.mnt_id)
 		return (int)sx.mnt_id;
 	snprintf(path, sizeof(path), "%s/fdinfo/%d", netns__own_proc(), fd);
 	file = sys_openat(AT_FDCWD, path, O_RDONLY, 0);

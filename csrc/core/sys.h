@@ -19,6 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -192,10 +193,12 @@ static inline int sys_close(int fd)
 	return fault ? -fault : ret;
 }
 
-static inline int sys_close_range(int first, int last, unsigned int flags)
+/* All from the first on (Linux 5.9). */
+static inline int sys_close_range(int first, unsigned int flags)
 {
-	FAULT("close_range");
-	return SYS_RESULT((int)syscall(SYS_close_range, first, last, flags));
+	FAULT_NEWER("close_range");
+	return sys_newer(SYS_RESULT(
+		(int)syscall(SYS_close_range, first, INT_MAX, flags)));
 }
 
 #define SYS_LEAST_FD 3
@@ -545,8 +548,8 @@ static inline int sys_locate_unique(int dir, const char *path,
 }
 
 /*
- * The unique ids of up to room mounts below a mount (Linux 6.8). Returns how
- * many there are in ids.
+ * The unique ids of up to room mounts below a mount, at any depth (Linux 6.8).
+ * Returns how many there are in ids.
  */
 static inline int sys_listmount(uint64_t mount, uint64_t *ids, size_t room)
 {
@@ -560,7 +563,10 @@ static inline int sys_listmount(uint64_t mount, uint64_t *ids, size_t room)
 		(int)syscall(SYS_listmount, &request, ids, room, 0)));
 }
 
-/* Where the mount with that unique id is, and on which. */
+/*
+ * Where the mount with that unique id is, and on which. Where the caller's root
+ * directory does not lead to it, the mask lacks SYS_STATMOUNT_POINT.
+ */
 static inline int sys_statmount(uint64_t mount, struct sys_statmount *sm)
 {
 	struct {

@@ -115,6 +115,16 @@ static bool has_mount_setattr(void)
 	return has_call(442);
 }
 
+static bool has_close_range(void)
+{
+	return has_call(436);
+}
+
+static bool has_listmount(void)
+{
+	return has_call(458);
+}
+
 static bool has_listns(void)
 {
 	return has_call(470);
@@ -267,6 +277,8 @@ static const struct {
 	{ "pidfd_open", has_pidfd_open },
 	{ "STATX_MNT_ID", has_mount_id },
 	{ "STATX_ATTR_MOUNT_ROOT", has_mount_root },
+	{ "close_range", has_close_range },
+	{ "listmount", has_listmount },
 	{ "mountinfo_cursor", has_whole_mountinfo },
 	{ "proc_net_follows", has_own_proc_net },
 	{ "mount_setattr", has_mount_setattr },
