@@ -423,14 +423,20 @@ struct deletions {
 /*
  * A table of descriptors of the thread's own, with none of the process's but 0, 1
  * and 2: closing copies of others would flush their files. 1, 0 where there can
- * be none, or -errno; *dir is then the run directory in it.
+ * be none, or -errno, as where the path leads to another directory by now; *dir is
+ * then the run directory in it.
  */
 static int begin_own_files(int *dir, const struct place *rundir)
 {
-	if (sys_close_range(SYS_LEAST_FD, SYS_CLOSE_RANGE_UNSHARE) < 0)
+	struct identity locked;
+
+	if (netns__identify(*dir, &locked) < 0 ||
+	    sys_close_range(SYS_LEAST_FD, SYS_CLOSE_RANGE_UNSHARE) < 0)
 		return 0;
 	*dir = sys_openat(AT_FDCWD, rundir->dir_path, O_PATH | O_DIRECTORY, 0);
-	return *dir < 0 ? *dir : 1;
+	if (*dir < 0)
+		return *dir;
+	return netns__is_file(*dir, &locked) ? 1 : -ESTALE;
 }
 
 static void delete_name(struct deletions *all, size_t i, int dir, bool keep)
