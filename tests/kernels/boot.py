@@ -192,7 +192,9 @@ def disk(machine: Machine, options: list[str], work: Path) -> Path:
     for each in [*map(str, programs), *FILES, *sorted(needed)]:
         copy(usr(each), root)
     ignored = shutil.ignore_patterns("build", "_build", ".*", "__pycache__", "*.egg-info")
-    shutil.copytree(checkout, root / str(checkout).lstrip("/"), ignore=ignored, symlinks=True)
+    # This Python's environment may be in it, as tox's is, and is copied by now.
+    to = root / str(checkout).lstrip("/")
+    shutil.copytree(checkout, to, ignore=ignored, symlinks=True, dirs_exist_ok=True)
     for name in ("tmp", "proc", "sys", "dev", "run", "root", "var"):
         (root / name).mkdir(exist_ok=True)
     (root / "var/run").symlink_to("/run")
