@@ -341,12 +341,11 @@ def pinned(rundir: t.Optional[t.Directory]) -> dict[str, Pin]:
         block = scan(lib.NETNS_PINS | lib.NETNS_MOUNT_IDS, where)
         *mounts, below = ffi.unpack(block.mounts, block.mounts_count)
         mount = iter(mounts)
-        strings = iter(texts(block))
+        strings, text = texts(block), 0
         for ino, _, named, paths, *_ in entries(block):
-            for name in islice(strings, named):
+            for name in strings[text : text + named]:
                 found[name] = Pin(ino, next(mount), below)
-            for _ in islice(strings, paths):
-                pass
+            text += named + paths
     return found
 
 
