@@ -267,12 +267,15 @@ def halves(operations: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list
 def write(places: Places) -> None:
     results = json.loads(places.results.read_text())
     places.page.write_text(page(results))
+    written = [places.results, places.page]
     try:
         plot(results, places.plot)
+        written.append(places.plot)
     except ModuleNotFoundError as error:
         print(f"no plot: {error} (the extra `bench` has it)", file=sys.stderr)
     if drawn := ratios.draw(results):
         places.ratios.write_text(drawn)
+        written.append(places.ratios)
     judgements = [row for target in TARGETS if (row := judged(target, results["operations"]))]
     for title, *rest in judgements:
         print(title.replace("`", ""), *rest, sep=" | ")
@@ -281,7 +284,6 @@ def write(places: Places) -> None:
             print(f"failed: {name}, {operation['title'].replace('`', '')}: {words}")
     for name, reason in results["absent"].items():
         print(f"absent: {name}: {reason}")
-    written = [place for place in places if place.exists() and (drawn or place != places.ratios)]
     print("written:", *written)
 
 
