@@ -174,7 +174,9 @@ os.closerange(3, 9)
 resource.setrlimit(resource.RLIMIT_NOFILE, (10, 10))
 done = threading.Event()
 def look():
-    while not done.is_set():
+    last = False
+    while not last:
+        last = done.is_set()
         seen.append(len(os.listdir("/proc/self/fd")))
 watcher = threading.Thread(target=look, daemon=True)
 watcher.start()
